@@ -58,7 +58,6 @@ int mailbox_rekey(struct mailbox *mb, const struct secret *new_key, struct slice
 /* Checks every page, row, body digest and counter. `report` is text for people. FAULT_CORRUPT when something is wrong. */
 int mailbox_verify(struct mailbox *mb, struct arena *in, struct slice *report, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 
-struct mailbox_usage { uint64_t messages, bytes_used, bytes_sealed, bytes_quota; };   /* quota 0: none */
 int mailbox_get_usage(struct mailbox *mb, struct deadline until, struct mailbox_usage *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* ---- folders ---------------------------------------------------------------------------------------------- */
@@ -72,30 +71,11 @@ int mailbox_subscribe(struct mailbox *mb, struct slice path, bool on, struct dea
 
 /* ---- reading a folder ------------------------------------------------------------------------------------------- */
 
-struct mailbox_view {                             /* a consistent picture at `modseq` */
-    struct mailbox_folder folder;
-    uint64_t modseq;                              /* mailbox-wide, as of this picture */
-    struct uid_set uids;                          /* all messages, for sequence numbers */
-    struct slice *keywords;                       /* names by bit */
-    size_t keyword_count;
-    uint32_t first_unseen_uid;                    /* 0: none */
-    uint32_t drain_left;                          /* sealed messages still to come */
-};
 int mailbox_select(struct mailbox *mb, struct slice path, struct arena *in, struct deadline until, struct mailbox_view *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* Rows of `uids` that exist, ascending. */
 int mailbox_get_rows(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in, struct deadline until, struct mailbox_row **out, size_t *count, struct fault *why) MUST_CHECK SUSPENDS;
 
-struct mailbox_changes {
-    uint64_t modseq;                              /* the picture now: ask with it next time */
-    struct mailbox_folder folder;
-    struct mailbox_row *rows;                     /* new or changed since, ascending UID */
-    size_t row_count;
-    struct uid_set vanished;                      /* since */
-    struct slice *keywords;                       /* all names now */
-    size_t keyword_count;
-    uint32_t drain_left;
-};
 /* Everything in `folder_id` that happened after `since_modseq`, optionally limited to `within` (count 0: all).
  * FAULT_NOT_FOUND: the folder is gone.                                                                          */
 int mailbox_get_changes(struct mailbox *mb, uint64_t folder_id, uint64_t since_modseq, struct uid_set within, struct arena *in, struct deadline until, struct mailbox_changes *out, struct fault *why) MUST_CHECK SUSPENDS;
@@ -103,12 +83,6 @@ int mailbox_get_changes(struct mailbox *mb, uint64_t folder_id, uint64_t since_m
 /* ---- fetching contents ------------------------------------------------------------------------------------------- */
 
 struct mailbox_fetch;                             /* opaque: an answer being streamed */
-
-struct mailbox_fetched {
-    struct mailbox_row row;
-    struct slice envelope, bodystructure, body;   /* rendered IMAP text, ready to send; empty when not asked for */
-    struct { bool exists; uint64_t bytes; } sections[MAILBOX_SECTIONS_MAX];   /* then read each with mailbox_fetch_read, in order */
-};
 
 /* Streams the messages of `uids` that exist, ascending, with at most 512 KiB under way. */
 int mailbox_fetch_begin(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, unsigned items, const struct mailbox_section *sections, size_t section_count, struct deadline until, struct mailbox_fetch **out, struct fault *why) MUST_CHECK SUSPENDS;
@@ -120,37 +94,24 @@ void mailbox_fetch_end(struct mailbox_fetch **f); /* closer; cancels what is lef
 
 /* ---- changing ------------------------------------------------------------------------------------------------------- */
 
-enum mailbox_store_mode { STORE_SET, STORE_ADD, STORE_REMOVE };
-struct mailbox_stored {
-    uint64_t from_modseq, modseq;                 /* state went from -> to; equal when nothing changed */
-    struct mailbox_row *rows;                     /* changed messages as they are now */
-    size_t row_count;
-    struct uid_set conflicts;                     /* UNCHANGEDSINCE: not changed because newer */
-    struct slice *keywords;                       /* all names, when new ones were made; else NULL */
-    size_t keyword_count;
-};
 int mailbox_store(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, enum mailbox_store_mode mode, uint32_t flags, const struct slice *keywords, size_t keyword_count,
                   uint64_t unchanged_since /* UINT64_MAX: none */, struct arena *in, struct deadline until, struct mailbox_stored *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* APPEND, one or several messages in one transaction (RFC 3502). Bodies are streamed; nothing is visible before commit. */
 struct mailbox_append;
-struct mailbox_appended { uint32_t uidvalidity; struct uid_set uids; uint64_t from_modseq, modseq; };
 int mailbox_append_begin(struct mailbox *mb, struct slice path, struct deadline until, struct mailbox_append **out, struct fault *why) MUST_CHECK SUSPENDS;   /* FAULT_NOT_FOUND: TRYCREATE */
 int mailbox_append_message(struct mailbox_append *a, uint64_t size_bytes, uint32_t flags, const struct slice *keywords, size_t keyword_count, int64_t internal_ms, struct fault *why) MUST_CHECK SUSPENDS;
 int mailbox_append_write(struct mailbox_append *a, struct slice bytes, struct fault *why) MUST_CHECK SUSPENDS;
 int mailbox_append_commit(struct mailbox_append **a, struct arena *in, struct mailbox_appended *out, struct fault *why) MUST_CHECK SUSPENDS;   /* FAULT_QUOTA, FAULT_DISK_FULL, FAULT_LIMIT */
 void mailbox_append_abort(struct mailbox_append **a);      /* closer */
 
-struct mailbox_copied { uint32_t uidvalidity; struct uid_set from, to; uint64_t from_modseq, modseq; };   /* i-th UID of from became i-th of to */
 int mailbox_copy(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path, struct arena *in, struct deadline until, struct mailbox_copied *out, struct fault *why) MUST_CHECK SUSPENDS;
 int mailbox_move(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path, struct arena *in, struct deadline until, struct mailbox_copied *out, struct fault *why) MUST_CHECK SUSPENDS;
-struct mailbox_expunged { struct uid_set uids; uint64_t from_modseq, modseq; };
 /* Messages with \Deleted, within `uids` (count 0: all). */
 int mailbox_expunge(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in, struct deadline until, struct mailbox_expunged *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* ---- searching ----------------------------------------------------------------------------------------------------------- */
 
-struct mailbox_found { struct uid_set uids; uint64_t highestmodseq; };    /* highest MODSEQ among the found, for MODSEQ searches */
 int mailbox_search(struct mailbox *mb, uint64_t folder_id, const struct search_node *program, struct arena *in, struct deadline until, struct mailbox_found *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* ---- delivery (no key needed) ------------------------------------------------------------------------------------------------ */
@@ -164,7 +125,6 @@ struct mailbox_delivery {
     struct slice folder;                          /* empty: INBOX */
     uint32_t flags;
 };
-struct mailbox_delivered { bool sealed, duplicate; uint32_t uid; };
 struct mailbox_deliver;                           /* opaque: one message for several mailboxes, body streamed once */
 int mailbox_deliver_begin(struct mailbox_server *s, uint64_t size_bytes, struct deadline until, struct mailbox_deliver **out, struct fault *why) MUST_CHECK SUSPENDS;
 int mailbox_deliver_write(struct mailbox_deliver *d, struct slice bytes, struct fault *why) MUST_CHECK SUSPENDS;

@@ -70,3 +70,53 @@ struct search_node {
     struct uid_set uids;
     struct search_node *children, *next;          /* AND OR: any number; NOT: one */
 };
+
+/* ---- answers of the mailbox server (who asks for them and how: rpc/mailbox.h) ------------------------------------- */
+
+enum mailbox_store_mode { STORE_SET, STORE_ADD, STORE_REMOVE };
+
+struct mailbox_usage { uint64_t messages, bytes_used, bytes_sealed, bytes_quota; };   /* quota 0: none */
+
+struct mailbox_view {                             /* a consistent picture at `modseq` */
+    struct mailbox_folder folder;
+    uint64_t modseq;                              /* mailbox-wide, as of this picture */
+    struct uid_set uids;                          /* all messages, for sequence numbers */
+    struct slice *keywords;                       /* names by bit */
+    size_t keyword_count;
+    uint32_t first_unseen_uid;                    /* 0: none */
+    uint32_t drain_left;                          /* sealed messages still to come */
+};
+
+struct mailbox_changes {
+    uint64_t modseq;                              /* the picture now: ask with it next time */
+    struct mailbox_folder folder;
+    struct mailbox_row *rows;                     /* new or changed since, ascending UID */
+    size_t row_count;
+    struct uid_set vanished;                      /* since */
+    struct slice *keywords;                       /* all names now */
+    size_t keyword_count;
+    uint32_t drain_left;
+};
+
+struct mailbox_fetched {
+    struct mailbox_row row;
+    struct slice envelope, bodystructure, body;   /* rendered IMAP text, ready to send; empty when not asked for */
+    struct slice preview;                         /* RFC 8970 text, UTF-8; empty when not asked for */
+    struct { bool exists; uint64_t bytes; } sections[MAILBOX_SECTIONS_MAX];   /* then read each with mailbox_fetch_read, in order */
+};
+
+struct mailbox_stored {
+    uint64_t from_modseq, modseq;                 /* state went from -> to; equal when nothing changed */
+    struct mailbox_row *rows;                     /* changed messages as they are now */
+    size_t row_count;
+    struct uid_set conflicts;                     /* UNCHANGEDSINCE: not changed because newer */
+    struct slice *keywords;                       /* all names, when new ones were made; else NULL */
+    size_t keyword_count;
+};
+
+struct mailbox_appended { uint32_t uidvalidity; struct uid_set uids; uint64_t from_modseq, modseq; };
+struct mailbox_copied { uint32_t uidvalidity; struct uid_set from, to; uint64_t from_modseq, modseq; };   /* i-th UID of from became i-th of to */
+struct mailbox_expunged { struct uid_set uids; uint64_t from_modseq, modseq; };
+struct mailbox_found { struct uid_set uids; uint64_t highestmodseq; };    /* highest MODSEQ among the found, for MODSEQ searches */
+
+struct mailbox_delivered { bool sealed, duplicate; uint32_t uid; };
