@@ -5,6 +5,8 @@
  * Used by   imap, pop3, mx, api, fectl.
  * Threads   the loop thread only; suspends where marked.
  *
+ * What the calls answer with (struct mailbox_view, mailbox_changes, ...) is in wire/mailbox_types.h.
+ *
  * Folder paths are UTF-8 with '/' between levels; INBOX in any case is INBOX. UIDs, UIDVALIDITY, MODSEQ as in RFC 9051
  * and RFC 7162: one MODSEQ counter per mailbox. Errors common to all calls: FAULT_UNAVAILABLE (no server, or it is
  * shutting down), FAULT_TIMEOUT, FAULT_CANCELED, FAULT_PROTOCOL. After a reconnect a struct mailbox opens itself again with
