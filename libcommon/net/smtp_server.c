@@ -129,7 +129,7 @@ static void conn_end(struct smtp_conn *c)
     struct fault why;
 
     conn_reset_mail(c);
-    (void)stream_flush(c->s.stream, deadline_in_ms(FLUSH_MS), &why);
+    (void)!stream_flush(c->s.stream, deadline_in_ms(FLUSH_MS), &why);
     if (c->told && server->o.handlers->closed)
         server->o.handlers->closed(&c->s);
     stream_close(&c->s.stream);
