@@ -149,7 +149,7 @@ static int add_addresses(struct attempt *a, struct slice host, enum dns_type typ
 
     if (dns_query(host, type, a->in, a->until, &answer, a->why) < 0)
         return -1;
-    f->secure = answer.secure;
+    f->secure = f->secure && answer.secure;
     for (size_t i = 0; i < answer.count && f->count < COUNT(f->ips); i++)
         if (answer.records[i].type == type)
             f->ips[f->count++] = answer.records[i].text;
@@ -188,6 +188,7 @@ static int look_up_host(struct attempt *a, struct slice host, struct host_facts 
     int v4, v6;
 
     memset(f, 0, sizeof(*f));
+    f->secure = true;
     if (numeric(host, a->in, &f->ips[0])) {
         f->count = 1;
         return 0;
@@ -236,7 +237,8 @@ static int try_address(struct attempt *a, struct slice host, struct slice ip, co
     if (!a->o->allow_private && smtp_address_is_private(text))
         return fault_set(a->why, FAULT_DENIED, "%s is a private address", text);
     r = dial(a, host, text, f, policy);
-    if (r < 0 && policy == SMTP_TLS_OPPORTUNISTIC && a->why->code == FAULT_PROTOCOL && a->refusal->code == 0)
+    if (r < 0 && policy == SMTP_TLS_OPPORTUNISTIC && a->refusal->code == 0 &&
+        (a->why->code == FAULT_PROTOCOL || a->why->code == FAULT_CLOSED))
         r = dial(a, host, text, f, SMTP_TLS_NONE);
     return r;
 }
