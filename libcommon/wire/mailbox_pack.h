@@ -60,4 +60,4 @@ bool unpack_append_head(struct slice in, struct arena *a, struct mailbox_append_
 /* One record of a fetch answer: varint length of the head, the head, then the bytes of each section that exists, in
  * order. pack_fetched writes length and head; the caller then streams the sections. unpack_fetched takes the head alone. */
 int pack_fetched(struct buf *out, const struct mailbox_fetched *message, size_t section_count);
-bool unpack_fetched(struct slice head, struct arena *a, struct mailbox_fetched *out, size_t *section_count) MUST_CHECK;
+bool unpack_fetched(struct slice head, struct mailbox_fetched *out, size_t *section_count) MUST_CHECK;
