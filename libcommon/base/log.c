@@ -1,0 +1,123 @@
+/* log.c - see log.h.
+ *
+ * Owns the process's service name, level and sink. Called from any thread; each line is one write(2). Cannot fail (a full pipe
+ * blocks the writer; container runtimes drain it). Does not suspend.
+ */
+#include "base/log.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/time.h"
+
+#define LINE_MAX_BYTES  (16u << 10)
+#define FIELD_MAX_BYTES 512
+
+static const char *service = "-";
+static enum log_level least = LOG_INFO;
+static bool as_text;
+static void (*capture)(struct slice line, void *arg);
+static void *capture_arg;
+
+static const char *const level_name[] = { "debug", "info", "warn", "error" };
+
+void log_init(const char *name, enum log_level level)
+{
+    static char copy[64];
+
+    if (!slice_copy_cstr(slice_of(name), copy, sizeof(copy)))
+        copy[0] = '-';
+    service = copy;
+    least = level;
+    as_text = isatty(STDOUT_FILENO) == 1;
+}
+
+void log_capture(void (*sink)(struct slice line, void *arg), void *arg)
+{
+    capture = sink;
+    capture_arg = arg;
+}
+
+static void append_escaped(struct buf *b, struct slice s)
+{
+    bool utf8;
+
+    s = slice_head(s, FIELD_MAX_BYTES);
+    utf8 = slice_is_utf8(s);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+
+        if (c == '"' || c == '\\') {
+            (void)buf_append_char(b, '\\');
+            (void)buf_append_char(b, (char)c);
+        } else if (c < 0x20 || c == 0x7f || (c > 0x7f && !utf8)) {
+            (void)buf_printf(b, "\\u%04x", c);
+        } else {
+            (void)buf_append_char(b, (char)c);
+        }
+    }
+}
+
+static void append_value(struct buf *b, const struct log_field *f)
+{
+    if (f->kind == LOG_FIELD_INT) {
+        (void)buf_printf(b, "%lld", (long long)f->number);
+    } else if (f->kind == LOG_FIELD_BOOL) {
+        (void)buf_append_cstr(b, f->number ? "true" : "false");
+    } else {
+        (void)buf_append_char(b, '"');
+        append_escaped(b, f->text);
+        (void)buf_append_char(b, '"');
+    }
+}
+
+static void format_json(struct buf *b, enum log_level level, const char *name, const struct log_field *fields,
+                        size_t count)
+{
+    (void)buf_printf(b, "{\"at\":\"%s\",\"level\":\"%s\",\"service\":\"%s\",\"event\":\"%s\"",
+                     date_format_iso(clock_wall_ms()).s, level_name[level], service, name);
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_printf(b, ",\"%s\":", fields[i].key);
+        append_value(b, &fields[i]);
+    }
+    (void)buf_append_cstr(b, "}\n");
+}
+
+static void format_text(struct buf *b, enum log_level level, const char *name, const struct log_field *fields,
+                        size_t count)
+{
+    (void)buf_printf(b, "%.12s %-5s %s %s", date_format_iso(clock_wall_ms()).s + 11, level_name[level], service, name);
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_printf(b, " %s=", fields[i].key);
+        append_value(b, &fields[i]);
+    }
+    (void)buf_append_char(b, '\n');
+}
+
+void log_write(enum log_level level, const char *name, const struct log_field *fields, size_t count)
+{
+    AUTO(buf_free) struct buf line = BUF_INIT(LINE_MAX_BYTES);
+    struct slice rest;
+
+    if (level < least && capture == NULL)
+        return;
+    if (as_text && capture == NULL)
+        format_text(&line, level, name, fields, count);
+    else
+        format_json(&line, level, name, fields, count);
+    rest = buf_slice(&line);
+    if (capture != NULL) {
+        capture(rest, capture_arg);
+        return;
+    }
+    while (rest.n > 0) {
+        ssize_t n = write(STDOUT_FILENO, rest.p, rest.n);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return;
+        rest = slice_tail(rest, (size_t)n);
+    }
+}
