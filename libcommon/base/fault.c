@@ -76,19 +76,18 @@ int fault_errno(struct fault *why, int err, const char *format, ...)
 
 int fault_prefix(struct fault *why, const char *format, ...)
 {
-    char before[sizeof(why->text)];
     char after[sizeof(why->text)];
     va_list ap;
+    size_t n;
 
     if (why == NULL)
         return -1;
-    va_start(ap, format);
-    (void)vsnprintf(before, sizeof(before), format, ap);
-    va_end(ap);
     memcpy(after, why->text, sizeof(after));
-    after[sizeof(after) - 1] = '\0';
-    before[sizeof(before) / 2] = '\0';         /* leaves room for what went wrong */
-    (void)snprintf(why->text, sizeof(why->text), "%s: %.*s", before, (int)(sizeof(after) - strlen(before) - 3), after);
+    va_start(ap, format);
+    (void)vsnprintf(why->text, sizeof(why->text) / 2, format, ap);     /* leaves room for what went wrong */
+    va_end(ap);
+    n = strlen(why->text);
+    (void)snprintf(why->text + n, sizeof(why->text) - n, ": %.*s", (int)(sizeof(after) - n - 3), after);
     return -1;
 }
 

@@ -19,6 +19,11 @@ struct test *test_first(void)
     return first;
 }
 
+struct slice test_slice_self(struct slice s)
+{
+    return s;
+}
+
 void test_fail(struct test *t, const char *file, int line, const char *format, ...)
 {
     va_list ap;

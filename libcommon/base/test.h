@@ -33,13 +33,16 @@ void test_fail(struct test *t, const char *file, int line, const char *format, .
 #define CHECK_SLICE(want, got) \
     do { struct slice w_ = (want), g_ = (got); \
          if (!slice_equal(w_, g_)) test_fail(t, __FILE__, __LINE__, "%s: want [%.*s], got [%.*s]", #got, SLICE(w_), SLICE(g_)); } while (0)
-#define CHECK_STR(want, got) CHECK_SLICE(slice_of(want), slice_of(got))
+/* `got` may be a slice or a C string */
+struct slice test_slice_self(struct slice s);
+#define TEST_SLICE(x) _Generic((x), struct slice: test_slice_self, default: slice_of)(x)
+#define CHECK_STR(want, got) CHECK_SLICE(slice_of(want), TEST_SLICE(got))
 #define CHECK_ROW(i, cond) \
     do { if (!(cond)) test_fail(t, __FILE__, __LINE__, "row %zu: %s", (size_t)(i), #cond); } while (0)
 #define CHECK_ROW_SLICE(i, want, got) \
     do { struct slice w_ = (want), g_ = (got); \
          if (!slice_equal(w_, g_)) test_fail(t, __FILE__, __LINE__, "row %zu: want [%.*s], got [%.*s]", (size_t)(i), SLICE(w_), SLICE(g_)); } while (0)
-#define CHECK_ROW_STR(i, want, got) CHECK_ROW_SLICE(i, slice_of(want), got)
+#define CHECK_ROW_STR(i, want, got) CHECK_ROW_SLICE(i, slice_of(want), TEST_SLICE(got))
 #define CHECK_OK(call, why) \
     do { if ((call) < 0) test_fail(t, __FILE__, __LINE__, "%s: %s: %s", #call, fault_code_name((why)->code), (why)->text); } while (0)
 #define REQUIRE_OK(call, why) \
