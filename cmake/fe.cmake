@@ -76,6 +76,8 @@ function(fe_ext name)
         target_link_libraries(ext_${name} INTERFACE PkgConfig::PC_${name})
     elseif(name STREQUAL wslay)
         target_link_libraries(ext_${name} INTERFACE wslay)
+    elseif(name STREQUAL libunbound)        # its .pc asks for libevent's, which need not be there
+        target_link_libraries(ext_${name} INTERFACE unbound)
     elseif(name STREQUAL hiredis)
         target_link_libraries(ext_${name} INTERFACE hiredis)
     else()
