@@ -26,6 +26,8 @@ struct smtp_server *smtp_server_new(const struct smtp_server_options *options)
         server->o.errors_max = 20;
     if (server->o.unknown_max == 0)
         server->o.unknown_max = 10;
+    if (server->o.contents_max == 0)
+        server->o.contents_max = 256;
     if (server->o.idle_ms == 0)
         server->o.idle_ms = 3 * 60 * 1000;
     if (server->o.data_ms == 0)
@@ -113,6 +115,9 @@ void conn_reset_mail(struct smtp_conn *c)
 
     if (c->in_mail && h->reset)
         h->reset(&c->s);
+    if (c->content_counted)
+        conn_server(c)->stats.contents--;
+    c->content_counted = false;
     c->in_mail = c->content_open = c->content_lost = false;
     c->lines = (struct smtp_line_check){0};
     c->refused = SMTP_OK;

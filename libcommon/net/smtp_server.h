@@ -56,6 +56,7 @@ struct smtp_server_options {
     bool auth_required;                   /* before MAIL: 530 */
     uint64_t message_bytes_max;           /* 552 beyond */
     unsigned recipients_max;              /* 452 beyond */
+    unsigned contents_max;                /* messages being transferred at once, each up to a spool's memory; 451 beyond; 0: 256 */
     unsigned errors_max;                  /* 5xx replies until 421; 0: 20 */
     unsigned unknown_max;                 /* unknown commands until 421; 0: 10 */
     uint64_t greeting_delay_ms;           /* who talks sooner is sent away; 0: no wait, though early talk is still noticed */
@@ -66,7 +67,7 @@ struct smtp_server_options {
     void *arg;                            /* smtp_server_arg() */
 };
 
-struct smtp_server_stats { uint64_t connections, messages, refused_bare, early_talkers, too_many_errors; unsigned open; };
+struct smtp_server_stats { uint64_t connections, messages, refused_bare, early_talkers, too_many_errors; unsigned open, contents; };
 
 struct smtp_server *smtp_server_new(const struct smtp_server_options *options);
 /* Only when no session is open (after drain). */

@@ -61,13 +61,23 @@ static void finish_content(struct smtp_conn *c)
 /* May content come now? Asks the service once per message. */
 static struct smtp_reply begin_content(struct smtp_conn *c)
 {
+    struct smtp_reply r = SMTP_OK;
+
     if (!c->in_mail || c->content_lost)
         return SMTP_REPLY(503, "5.5.1", "MAIL first");
     if (c->s.rcpt_count == 0)
         return SMTP_REPLY(503, "5.5.1", "No valid recipients");
-    if (c->content_open || handlers(c)->data_begin == NULL)
+    if (c->content_open)
         return SMTP_OK;
-    return handlers(c)->data_begin(&c->s);
+    if (conn_server(c)->stats.contents >= conn_server(c)->o.contents_max)
+        return SMTP_REPLY(451, "4.3.2", "Too busy, try again later");
+    if (handlers(c)->data_begin)
+        r = handlers(c)->data_begin(&c->s);
+    if (r.code < 400 && !c->content_counted) {
+        c->content_counted = true;
+        conn_server(c)->stats.contents++;
+    }
+    return r;
 }
 
 /* ---- DATA ------------------------------------------------------------------------------------------------------------ */

@@ -23,6 +23,7 @@ struct smtp_conn {
     bool told, bye, in_mail;
     /* content of the transaction under way */
     bool content_open;                    /* data_begin said yes; more BDAT to come */
+    bool content_counted;                 /* in stats.contents */
     bool content_lost;                    /* a chunk was refused: the rest is 503 until RSET */
     struct smtp_line_check lines;
     struct smtp_reply refused;            /* first refusal, sent at the end */
