@@ -12,7 +12,7 @@
 
 struct dns_options {
     const char *const *servers;                /* "ip" or "ip@port" to forward to, NULL-terminated; NULL or empty: /etc/resolv.conf */
-    const char *trust_anchor;                  /* file of DS/DNSKEY records, or NULL: the built-in root anchor */
+    const char *trust_anchor;                  /* file of DS/DNSKEY records, or NULL: none, nothing counts as validated */
     const char *hosts_file;                    /* NULL: none */
 };
 int dns_init(const struct dns_options *options, struct fault *why) MUST_CHECK;   /* once, on the loop thread */

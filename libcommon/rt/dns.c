@@ -1,0 +1,287 @@
+/* dns.c - see dns.h. libunbound resolves in a thread of its own; its file descriptor wakes the loop.
+ *
+ * Owns      the resolver context (with its cache) and the queries under way.
+ * Called by mx, smtp-bree, mail authentication; on fibers.
+ * Fails     with FAULT_UNAVAILABLE, FAULT_TIMEOUT, FAULT_CANCELED, FAULT_INVALID. Suspends in every query.
+ */
+#include "rt/dns.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <unbound.h>
+
+#include "rt/dns_rdata.h"
+#include "rt/fiber.h"
+#include "rt/loop_internal.h"
+#include "rt/offload.h"
+
+#define NAME_MAX_BYTES 253
+#define RCODE_NXDOMAIN 3
+
+static struct ub_ctx *context;
+static uv_poll_t *poll_handle;
+
+/* ---- context ------------------------------------------------------------------------------------ */
+
+static void answers_ready(UNUSED uv_poll_t *handle, UNUSED int status, UNUSED int events)
+{
+    (void)ub_process(context);
+}
+
+static int option_set(const char *name, const char *value, struct fault *why)
+{
+    /* libunbound takes its settings as mutable strings but only reads them */
+    int e = ub_ctx_set_option(context, (char *)(uintptr_t)name, (char *)(uintptr_t)value);
+
+    return e == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver option %s: %s", name, ub_strerror(e));
+}
+
+static int servers_set(const struct dns_options *o, struct fault *why)
+{
+    int e;
+
+    if (o->servers == NULL || o->servers[0] == NULL) {
+        e = ub_ctx_resolvconf(context, NULL);
+        return e == 0 ? 0 : fault_set(why, FAULT_INVALID, "/etc/resolv.conf: %s", ub_strerror(e));
+    }
+    for (size_t i = 0; o->servers[i] != NULL; i++) {
+        e = ub_ctx_set_fwd(context, (char *)(uintptr_t)o->servers[i]);
+        if (e != 0)
+            return fault_set(why, FAULT_INVALID, "DNS_SERVERS: \"%s\": %s", o->servers[i], ub_strerror(e));
+    }
+    return 0;
+}
+
+static int context_set(const struct dns_options *o, struct fault *why)
+{
+    if (option_set("do-not-query-localhost:", "no", why) < 0 || option_set("edns-buffer-size:", "1232", why) < 0 ||
+        option_set("use-syslog:", "no", why) < 0 || option_set("verbosity:", "0", why) < 0 ||
+        /* small caches: a mail server asks for few names often */
+        option_set("msg-cache-size:", "2m", why) < 0 || option_set("rrset-cache-size:", "4m", why) < 0 ||
+        option_set("outgoing-range:", "256", why) < 0 || option_set("num-queries-per-thread:", "128", why) < 0)
+        return -1;
+    if (servers_set(o, why) < 0)
+        return -1;
+    if (o->trust_anchor != NULL && ub_ctx_add_ta_file(context, (char *)(uintptr_t)o->trust_anchor) != 0)
+        return fault_set(why, FAULT_INVALID, "DNS_TRUST_ANCHOR: cannot read %s", o->trust_anchor);
+    if (o->hosts_file != NULL && ub_ctx_hosts(context, (char *)(uintptr_t)o->hosts_file) != 0)
+        return fault_set(why, FAULT_INVALID, "cannot read %s", o->hosts_file);
+    if (ub_ctx_async(context, 1) != 0)
+        return fault_set(why, FAULT_IO, "resolver thread");
+    return 0;
+}
+
+int dns_init(const struct dns_options *options, struct fault *why)
+{
+    context = ub_ctx_create();
+    if (context == NULL)
+        return fault_set(why, FAULT_IO, "no resolver context");
+    if (context_set(options, why) < 0) {
+        ub_ctx_delete(context);
+        context = NULL;
+        return -1;
+    }
+    poll_handle = calloc(1, sizeof(*poll_handle));
+    if (poll_handle == NULL)
+        abort();
+    if (uv_poll_init(loop_uv(), poll_handle, ub_fd(context)) != 0 ||
+        uv_poll_start(poll_handle, UV_READABLE, answers_ready) != 0)
+        return fault_set(why, FAULT_IO, "cannot watch the resolver");
+    uv_unref((uv_handle_t *)poll_handle);      /* queries hold the loop, the resolver does not */
+    return 0;
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void dns_deinit(void)
+{
+    if (context == NULL)
+        return;
+    uv_close((uv_handle_t *)poll_handle, poll_closed);
+    poll_handle = NULL;
+    ub_ctx_delete(context);
+    context = NULL;
+}
+
+/* ---- queries -------------------------------------------------------------------------------------- */
+
+struct query {
+    struct fiber *fiber;
+    struct ub_result *result;
+    int error;
+    bool done;
+};
+
+static void query_done(void *arg, int error, struct ub_result *result)
+{
+    struct query *q = arg;
+
+    q->error = error;
+    q->result = result;
+    q->done = true;
+    fiber_resume(q->fiber, 0);
+}
+
+static int query_wait(struct query *q, int id, struct deadline until, struct fault *why)
+{
+    int r = 0;
+
+    while (!q->done && r >= 0)
+        r = fiber_suspend(until);
+    if (q->done)
+        return 0;
+    (void)ub_cancel(context, id);
+    return fault_set(why, r == FIBER_CANCELED ? FAULT_CANCELED : FAULT_TIMEOUT, "DNS query");
+}
+
+static int compare_preference(const void *a, const void *b)
+{
+    const struct dns_record *x = a, *y = b;
+
+    return x->preference < y->preference ? -1 : x->preference > y->preference;
+}
+
+static void take_records(const struct ub_result *r, enum dns_type type, struct arena *in, struct dns_answer *out)
+{
+    size_t n = 0;
+
+    while (r->data[n] != NULL)
+        n++;
+    out->records = ARENA_ARRAY(in, struct dns_record, n);
+    for (size_t i = 0; i < n; i++) {
+        struct dns_record *rec = &out->records[out->count];
+
+        /* a malformed record is as good as none: the others still count */
+        if (!dns_rdata_parse(type, slice_make(r->data[i], (size_t)r->len[i]), in, rec))
+            continue;
+        rec->ttl_s = (uint32_t)r->ttl;
+        out->count++;
+    }
+    if (type == DNS_MX && out->count > 1)
+        qsort(out->records, out->count, sizeof(*out->records), compare_preference);
+}
+
+static int take_answer(const struct ub_result *r, enum dns_type type, struct arena *in, struct dns_answer *out,
+                       struct fault *why)
+{
+    if (r->bogus)
+        return fault_set(why, FAULT_UNAVAILABLE, "DNSSEC: answer for %s is bogus: %s", r->qname,
+                         r->why_bogus != NULL ? r->why_bogus : "unknown reason");
+    if (r->rcode != 0 && r->rcode != RCODE_NXDOMAIN)
+        return fault_set(why, FAULT_UNAVAILABLE, "DNS answer code %d for %s", r->rcode, r->qname);
+    *out = (struct dns_answer){ .status = DNS_NO_DATA, .secure = r->secure != 0 };
+    if (r->nxdomain || r->rcode == RCODE_NXDOMAIN) {
+        out->status = DNS_NO_NAME;
+        return 0;
+    }
+    if (r->havedata)
+        take_records(r, type, in, out);
+    if (out->count > 0)
+        out->status = DNS_FOUND;
+    return 0;
+}
+
+int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
+              struct fault *why)
+{
+    struct query q = { .fiber = fiber_self() };
+    char text[NAME_MAX_BYTES + 1];
+    int id, e, r;
+
+    if (name.n > 0 && name.p[name.n - 1] == '.')
+        name.n--;
+    if (name.n == 0 || !slice_copy_cstr(name, text, sizeof(text)))
+        return fault_set(why, FAULT_INVALID, "not a domain name: \"%.*s\"", (int)(name.n < 80 ? name.n : 80), name.p);
+    if (context == NULL)
+        return fault_set(why, FAULT_UNAVAILABLE, "no resolver");
+    loop_hold();
+    e = ub_resolve_async(context, text, (int)type, 1, &q, query_done, &id);
+    if (e != 0)
+        r = fault_set(why, FAULT_INVALID, "DNS query for %s: %s", text, ub_strerror(e));
+    else
+        r = query_wait(&q, id, until, why);
+    loop_release();
+    if (r < 0)
+        return -1;
+    if (q.error != 0 || q.result == NULL)
+        return fault_set(why, FAULT_UNAVAILABLE, "DNS query for %s: %s", text, ub_strerror(q.error));
+    r = take_answer(q.result, type, in, out, why);
+    ub_resolve_free(q.result);
+    return r;
+}
+
+int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why)
+{
+    unsigned char raw[16];
+    char name[80];
+    size_t n = 0;
+
+    if (inet_pton(AF_INET, ip, raw) == 1) {
+        (void)snprintf(name, sizeof(name), "%u.%u.%u.%u.in-addr.arpa", raw[3], raw[2], raw[1], raw[0]);
+        return dns_query(slice_of(name), DNS_PTR, in, until, out, why);
+    }
+    if (inet_pton(AF_INET6, ip, raw) != 1)
+        return fault_set(why, FAULT_INVALID, "not an address: %.60s", ip);
+    for (int i = 15; i >= 0; i--)
+        n += (size_t)snprintf(name + n, sizeof(name) - n, "%x.%x.", raw[i] & 15, raw[i] >> 4);
+    (void)snprintf(name + n, sizeof(name) - n, "ip6.arpa");
+    return dns_query(slice_of(name), DNS_PTR, in, until, out, why);
+}
+
+/* ---- our own world --------------------------------------------------------------------------------- */
+
+struct host_work {
+    struct offload offload;
+    char host[NAME_MAX_BYTES + 1];
+    char ip[INET6_ADDRSTRLEN];
+    int error;
+};
+
+static void host_run(struct offload *work)
+{
+    struct host_work *w = CONTAINER_OF(work, struct host_work, offload);
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+
+    w->error = getaddrinfo(w->host, NULL, &hints, &found);
+    if (w->error != 0)
+        return;
+    w->error = getnameinfo(found->ai_addr, found->ai_addrlen, w->ip, sizeof(w->ip), NULL, 0, NI_NUMERICHOST);
+    freeaddrinfo(found);
+}
+
+static void host_discard(struct offload *work)
+{
+    free(CONTAINER_OF(work, struct host_work, offload));
+}
+
+int dns_local_host(const char *host, struct arena *in, struct deadline until, struct slice *ip, struct fault *why)
+{
+    struct host_work *w;
+    unsigned char raw[16];
+    int r = 0;
+
+    if (inet_pton(AF_INET, host, raw) == 1 || inet_pton(AF_INET6, host, raw) == 1) {
+        *ip = arena_copy(in, slice_of(host));
+        return 0;
+    }
+    w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        abort();
+    w->offload.run = host_run;
+    w->offload.discard = host_discard;
+    if (!slice_copy_cstr(slice_of(host), w->host, sizeof(w->host))) {
+        free(w);
+        return fault_set(why, FAULT_INVALID, "host name too long");
+    }
+    if (offload_run(OFFLOAD_FILE, &w->offload, until, why) < 0)
+        return -1;
+    if (w->error != 0)
+        r = fault_set(why, FAULT_UNAVAILABLE, "host %s: %s", host, gai_strerror(w->error));
+    else
+        *ip = arena_copy(in, slice_of(w->ip));
+    free(w);
+    return r;
+}
