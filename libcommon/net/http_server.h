@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/fault.h"
 #include "base/time.h"
+#include "rt/fiber.h"
 #include "rt/stream.h"
 
 #define HTTP_HEAD_BYTES_MAX    ((size_t)32 << 10)    /* request line and headers; 431 */
@@ -23,21 +24,30 @@
 #define HTTP_IDLE_MS           65000u                /* silence between requests */
 #define HTTP_HEAD_MS           15000u                /* first byte to end of headers; 408 */
 #define HTTP_STALL_MS          30000u                /* no progress while a body comes in or an answer goes out */
+#define HTTP_BODY_RATE_MIN     1024u                 /* bytes per second a body must come in with, after HTTP_STALL_MS */
 #define HTTP_DRAIN_BYTES_MAX   ((uint64_t)256 << 10) /* of a body the handler did not want, read to keep the connection */
 
 struct http_request;
 typedef void (*http_handler)(struct http_request *rq, void *arg) SUSPENDS;
 
-struct http_server {                  /* filled by the caller, constant while connections live */
+struct http_server {                  /* filled by the caller; lives longer than its connections */
     http_handler handle;
     void *arg;
     const char *server_name;          /* Server header, or NULL: none */
     uint64_t body_bytes_max;          /* 0: HTTP_BODY_BYTES_MAX; a handler may change its request's */
     uint64_t idle_ms, head_ms, stall_ms;   /* 0: the defaults above */
+
+    struct http_conn *conns;          /* private from here on, zero at first */
+    unsigned conn_count;
+    bool draining;
+    struct fiber_event gone;
 };
 
 /* For listener_options.accept (arg: struct http_server *). Takes the stream. */
 void http_serve(struct stream *s, void *server) SUSPENDS;
+/* Idle connections end now, the others after their request. Returns when all have, or at `until`. Upgraded ones are
+ * no longer counted.                                                                                              */
+void http_server_drain(struct http_server *server, struct deadline until) SUSPENDS;
 
 struct http_header { struct slice name, value; };
 
@@ -80,8 +90,8 @@ void http_reply_read_fault(struct http_request *rq, const struct fault *why) SUS
 /* Before the reply begins; may repeat names. A name or value with CR, LF or NUL is a bug (assert). */
 void http_set_header(struct http_request *rq, struct slice name, struct slice value);
 void http_close_after(struct http_request *rq);      /* "Connection: close" */
-/* Whole answer. `type` may be empty (no Content-Type). HEAD, 204 and 304 send no body. Bodies of text over 1 KiB are
- * gzipped when the client accepts it.                                                                              */
+/* Whole answer. `type` may be empty (no Content-Type). HEAD, 204 and 304 send no body. Text of 1 KiB and more
+ * is gzipped when the client accepts it, unless the reply has an ETag or a Content-Encoding.                       */
 void http_reply(struct http_request *rq, unsigned status, struct slice type, struct slice body) SUSPENDS;
 /* Streamed: begin (length known, or UINT64_MAX: chunked, or until close for HTTP/1.0), write ..., end. */
 int http_reply_begin(struct http_request *rq, unsigned status, struct slice type, uint64_t bytes, struct fault *why) MUST_CHECK SUSPENDS;

@@ -1,0 +1,39 @@
+/* websocket_internal.h - one WebSocket, shared by its handshake and its message files. */
+#pragma once
+
+#include <wslay/wslay.h>
+
+#include "net/websocket.h"
+#include "rt/timer.h"
+
+struct websocket_inbox {                   /* a complete message not yet received */
+    struct websocket_message message;
+    struct websocket_inbox *next;
+};
+
+struct websocket {
+    struct stream *stream;
+    wslay_event_context_ptr events;        /* what comes in, and control frames */
+    wslay_frame_context_ptr frames;        /* data frames going out */
+    struct websocket_options options;
+    bool is_client;
+
+    struct websocket_inbox *first, **end;
+    struct buf incoming;                   /* of the message that is coming in */
+    uint8_t incoming_opcode, frame_opcode;
+    bool frame_is_final, feed_ended;
+    struct slice feed;                     /* stream input that wslay may take */
+
+    const struct slice *out_parts;         /* data of the frame being sent */
+    bool send_failed;
+    struct fault send_fault;
+    struct fiber_mutex sending;            /* one fiber waits for room at a time */
+
+    struct timer ping;
+    bool heard;                            /* something came in since the last tick */
+    bool pinged;
+    websocket_wake_fn wake;
+    void *wake_arg;
+};
+
+struct websocket *websocket_new(struct stream *s, const struct websocket_options *options, bool is_client);
