@@ -12,7 +12,6 @@
 #include "net/http_server.h"
 
 #define WEBSOCKET_UNSENT_MAX   ((size_t)4 << 20)   /* more unsent bytes than this: the peer does not read, the connection ends */
-#define WEBSOCKET_HIGH_WATER   ((size_t)256 << 10) /* websocket_send waits above this */
 
 struct websocket;
 
@@ -49,7 +48,7 @@ int websocket_connect(struct stream **s, const struct websocket_target *target, 
 
 /* 1: *out is the next message, the caller's. 0: the peer said good-bye (websocket_close_code). */
 int websocket_receive(struct websocket *w, struct deadline until, struct websocket_message *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* One message out of `parts`. Waits while more than WEBSOCKET_HIGH_WATER is unsent. FAULT_CLOSED, FAULT_TIMEOUT, ... */
+/* One message out of `parts`. Waits while more than the stream's high-water mark is unsent. FAULT_CLOSED, FAULT_TIMEOUT, ... */
 int websocket_send(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 /* Never suspends. FAULT_LIMIT: WEBSOCKET_UNSENT_MAX reached (the connection is shut down). */
 int websocket_send_now(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct fault *why) MUST_CHECK;

@@ -21,17 +21,16 @@ struct websocket {
     struct websocket_inbox *first, **end;
     struct buf incoming;                   /* of the message that is coming in */
     uint8_t incoming_opcode, frame_opcode;
-    bool frame_is_final, feed_ended;
+    bool frame_is_final, too_big;
     struct slice feed;                     /* stream input that wslay may take */
 
-    const struct slice *out_parts;         /* data of the frame being sent */
     bool send_failed;
     struct fault send_fault;
     struct fiber_mutex sending;            /* one fiber waits for room at a time */
 
     struct timer ping;
     bool heard;                            /* something came in since the last tick */
-    bool pinged;
+    unsigned pings;                        /* sent in a row, unanswered */
     websocket_wake_fn wake;
     void *wake_arg;
 };
