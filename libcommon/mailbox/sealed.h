@@ -2,8 +2,8 @@
  *
  * Owns      the folder `<storage>/sealed`: segments of the log, one file for each large item, and quarantine/.
  * Used by   fe-sqlite only (it holds the lock on the storage folder).
- * Threads   all calls may block on the disk and may be made from pool threads; sealed_commit by one thread at a time, the
- *           rest from several. Never suspends.
+ * Threads   all calls may block on the disk and may be made from pool threads; from
+ *           several at once (commits then wait for one another). Never suspends.
  *
  * No secret of the server opens an item: a fresh key encrypts it (libsodium secretstream), that key is sealed to the alias's
  * X25519 public key. Alias, item id, sequence, arrival time, mark and key generation are the associated data of the last
@@ -86,5 +86,5 @@ void sealed_read_end(struct sealed_reader **r);        /* closer */
 void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct sealed_item *items, size_t count);
 /* Moves an item that does not open to quarantine/, with a durable copy first. */
 int sealed_quarantine(struct sealed_log *log, struct slice alias_id, const struct sealed_item *item, struct fault *why) MUST_CHECK;
-/* Copies live items out of old segments that are mostly gone, and removes those. Call now and then, not beside sealed_commit. */
+/* Copies live items out of old segments that are mostly gone, and removes those. Call now and then. */
 int sealed_compact(struct sealed_log *log, struct fault *why) MUST_CHECK;

@@ -25,6 +25,7 @@ struct sealed_log {
     uint64_t current_bytes;
     uint64_t last_seq;
     uint64_t damaged;
+    pthread_mutex_t write_lock;                /* who appends to the current segment; taken before `lock` */
     pthread_mutex_t lock;                      /* index and segment table */
     struct map *queues;                        /* alias bytes -> struct sealed_queue */
     struct sealed_segment *segments;

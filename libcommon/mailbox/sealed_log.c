@@ -210,6 +210,7 @@ int sealed_open(const char *folder, struct sealed_log **out, struct fault *why)
     log->dir = -1;
     log->queues = map_new();
     pthread_mutex_init(&log->lock, NULL);
+    pthread_mutex_init(&log->write_lock, NULL);
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
         return fault_errno(why, errno, "make %s", folder);
     log->dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -243,6 +244,7 @@ void sealed_close(struct sealed_log **log)
         close((*log)->dir);
     sealed_index_free(*log);
     pthread_mutex_destroy(&(*log)->lock);
+    pthread_mutex_destroy(&(*log)->write_lock);
     free(*log);
     *log = NULL;
 }
@@ -320,6 +322,7 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
 
     if (p == NULL)
         abort();
+    pthread_mutex_lock(&log->write_lock);
     if (log->fd < 0 || log->current_bytes >= SEALED_SEGMENT_BYTES)
         r = segment_begin(log, why);
     for (size_t i = 0; i < count && r == 0; i++) {
@@ -338,6 +341,7 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
         ok[i] = ok[i] && r == 0;
         sealed_write_abort(&writers[i]);
     }
+    pthread_mutex_unlock(&log->write_lock);
     free(p);
     return r;
 }
@@ -455,7 +459,9 @@ void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct s
 
     if (!sealed_alias_parse(alias_id, alias))
         return;
+    pthread_mutex_lock(&log->write_lock);
     write_gone(log, alias, items, count);
+    pthread_mutex_unlock(&log->write_lock);
     pthread_mutex_lock(&log->lock);
     for (size_t i = 0; i < count; i++)
         if (sealed_index_remove(log, alias, &items[i].id, &gone) && gone.external)
@@ -566,7 +572,7 @@ static uint32_t worst_segment(struct sealed_log *log)
     return 0;
 }
 
-int sealed_compact(struct sealed_log *log, struct fault *why)
+static int compact_some(struct sealed_log *log, struct fault *why)
 {
     AUTO(buf_free) struct buf moves = BUF_INIT(BUF_MAX_DEFAULT);
     struct move *m;
@@ -594,4 +600,14 @@ int sealed_compact(struct sealed_log *log, struct fault *why)
     drop_empty_segments(log);
     pthread_mutex_unlock(&log->lock);
     return 0;
+}
+
+int sealed_compact(struct sealed_log *log, struct fault *why)
+{
+    int r;
+
+    pthread_mutex_lock(&log->write_lock);
+    r = compact_some(log, why);
+    pthread_mutex_unlock(&log->write_lock);
+    return r;
 }

@@ -1,0 +1,209 @@
+/* box.c - mailboxes held open: who may use the key, for how long, and when it is wiped.
+ *
+ * Owns      the boxes. Called by the actions and by drain.c. Fails with FAULT_DENIED, FAULT_CORRUPT. Suspends for the engine.
+ */
+#include "sqlite.h"
+
+#include <sys/stat.h>
+
+void box_path(struct slice alias_id, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s/%.*s.sqlite", server.storage, SLICE(alias_id));
+}
+
+bool box_file_exists(struct slice alias_id, uint64_t *bytes)
+{
+    char path[512], wal[520];
+    struct stat st;
+
+    box_path(alias_id, path, sizeof(path));
+    if (stat(path, &st) < 0)
+        return false;
+    *bytes = (uint64_t)st.st_size;
+    (void)snprintf(wal, sizeof(wal), "%s-wal", path);
+    if (stat(wal, &st) == 0)
+        *bytes += (uint64_t)st.st_size;
+    return true;
+}
+
+static void idle_close(void *arg);
+
+static void idle_over(struct timer *t)
+{
+    struct box *b = t->arg;
+
+    if (fiber_start("box-close", idle_close, b, NULL) < 0)
+        timer_start(&b->idle, deadline_in_ms(BOX_IDLE_MS));
+}
+
+struct box *box_get(struct slice alias_id)
+{
+    struct box *b = map_find(server.boxes, alias_id);
+
+    if (b != NULL)
+        return b;
+    b = calloc(1, sizeof(*b));
+    if (b == NULL)
+        abort();
+    (void)slice_copy_cstr(alias_id, b->alias_id, sizeof(b->alias_id));
+    fiber_mutex_init(&b->lock);
+    timer_init(&b->idle, idle_over, b);
+    map_set(server.boxes, alias_id, b);
+    return b;
+}
+
+static bool box_is_unused(const struct box *b)
+{
+    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && b->sealing == 0;
+}
+
+void box_touch(struct box *b)
+{
+    if (b->sessions == NULL)
+        timer_start(&b->idle, deadline_in_ms(BOX_IDLE_MS));
+}
+
+static void box_free(struct box *b)
+{
+    map_remove(server.boxes, slice_of(b->alias_id));
+    timer_stop(&b->idle);
+    free(b);
+}
+
+static int close_engine(void *arg, UNUSED struct fault *why)
+{
+    struct engine *e = arg;
+
+    engine_close(&e);
+    return 0;
+}
+
+/* Forgets the key; the mailbox is locked from then on. With the lock held. */
+static void box_lock_up(struct box *b)
+{
+    struct engine *e = b->engine;
+    struct fault why;
+
+    b->engine = NULL;
+    secret_unref(&b->key);
+    sealing_pair_wipe(&b->pair);
+    if (e != NULL && pool_run(OFFLOAD_DB, close_engine, e, &why) < 0)
+        log_event(LOG_ERROR, "box.close_failed", F_STR("alias", b->alias_id), F_FAULT(&why));
+}
+
+static void idle_close(void *arg)
+{
+    struct box *b = arg;
+    struct fault why;
+
+    if (fiber_mutex_lock(&b->lock, deadline_in_ms(1000), &why) < 0) {
+        box_touch(b);
+        return;
+    }
+    if (box_is_unused(b))
+        box_lock_up(b);
+    fiber_mutex_unlock(&b->lock);
+    if (box_is_unused(b) && b->engine == NULL)
+        box_free(b);
+    else
+        box_touch(b);
+}
+
+/* ---- opening -------------------------------------------------------------------------------------- */
+
+struct opening { char path[512]; struct secret *key; struct engine *engine; };
+
+static int open_engine(void *arg, struct fault *why)
+{
+    struct opening *o = arg;
+
+    return engine_open(o->path, o->key, NULL, &o->engine, why);
+}
+
+static int box_open_engine(struct box *b, struct slice key, struct fault *why)
+{
+    struct opening o = { .key = secret_new(key) };
+    int r;
+
+    box_path(slice_of(b->alias_id), o.path, sizeof(o.path));
+    r = pool_run(OFFLOAD_DB, open_engine, &o, why);
+    if (r < 0) {
+        secret_unref(&o.key);
+        if (why->code == FAULT_NOT_FOUND)      /* its document says there is one: never made anew */
+            return fault_set(why, FAULT_CORRUPT, "the mailbox file is missing");
+        return -1;
+    }
+    b->engine = o.engine;
+    b->key = o.key;
+    derive_sealing_pair(key, &b->pair);
+    return 0;
+}
+
+static int check_wrap(struct engine *e, void *arg, struct fault *why)
+{
+    const struct slice *wrap_id = arg;
+
+    return engine_check_wrap(e, *wrap_id, why);
+}
+
+int box_unlock(struct box *b, struct slice key, struct slice wrap_id, struct fault *why)
+{
+    int r = 0;
+
+    if (fiber_mutex_lock(&b->lock, deadline_in_ms(30000), why) < 0)
+        return -1;
+    if (b->engine == NULL)
+        r = box_open_engine(b, key, why);
+    else if (!secret_equal(secret_slice(b->key), key))
+        r = fault_set(why, FAULT_DENIED, "another key");
+    fiber_mutex_unlock(&b->lock);
+    if (r < 0) {
+        box_touch(b);
+        return -1;
+    }
+    if (box_run(b, false, check_wrap, &wrap_id, why) < 0) {
+        box_touch(b);
+        return -1;
+    }
+    drain_start(b);
+    return 0;
+}
+
+void box_lock_all_out(struct box *b, struct session *but)
+{
+    struct session *next;
+
+    for (struct session *s = b->sessions; s != NULL; s = next) {
+        next = s->next;
+        if (s != but)
+            rpc_session_end(s->handle);
+    }
+}
+
+void box_publish(const struct box *b, uint64_t modseq, uint64_t folder_id)
+{
+    char channel[40], payload[96];
+
+    if (server.redis == NULL)
+        return;
+    (void)snprintf(channel, sizeof(channel), "mbox:%s", b->alias_id);
+    (void)snprintf(payload, sizeof(payload), "{\"modseq\":%llu,\"folder\":%llu}", (unsigned long long)modseq,
+                   (unsigned long long)folder_id);
+    (void)redis_publish(server.redis, slice_of(channel), slice_of(payload), NULL);   /* lost: sessions poll */
+}
+
+void boxes_close(struct deadline until)
+{
+    size_t cursor = 0;
+    void *value;
+
+    while (map_next(server.boxes, &cursor, NULL, &value) == 1) {
+        struct box *b = value;
+        struct fault why;
+
+        if (fiber_mutex_lock(&b->lock, until, &why) < 0)
+            continue;
+        box_lock_up(b);
+        fiber_mutex_unlock(&b->lock);
+    }
+}

@@ -1,0 +1,188 @@
+/* drain.c - what was sealed while a mailbox was locked goes into it, in order of arrival, once its key is here.
+ *
+ * Owns      one fiber a box while something waits. Called when a box is opened and after sealing for an open one. A bad item is
+ *           quarantined and reported, the rest goes on; a full disk or a broken engine stops the drain, the next open goes on.
+ */
+#include "sqlite.h"
+
+#define ID_BYTES sizeof(struct sealed_id)
+
+struct batch {
+    struct engine *engine;
+    struct box *box;
+    struct arena *arena;
+    struct sealed_item *items;
+    struct engine_body **bodies;
+    struct engine_delivery *deliveries;
+    bool *bad;
+    struct fault *bad_why;
+    size_t count;
+    uint64_t modseq, folder_id;
+};
+
+static int feed(struct engine *e, struct sealed_reader *r, struct engine_body *body, struct fault *why)
+{
+    struct slice piece;
+    int more, stage;
+
+    while ((more = sealed_read_next(r, &piece, why)) == 1) {
+        stage = engine_body_write(body, piece, why);
+        if (stage < 0 || (stage == 1 && engine_body_stage(e, body, why) < 0))
+            return -1;
+    }
+    if (more < 0)
+        return -1;
+    stage = engine_body_finish(body, why);
+    if (stage < 0 || (stage == 1 && engine_body_stage(e, body, why) < 0))
+        return -1;
+    return 0;
+}
+
+/* Everything of the item is read and authenticated before anything of it counts. */
+static int item_open(struct batch *b, size_t i, struct fault *why)
+{
+    AUTO(sealed_read_end) struct sealed_reader *r = NULL;
+    struct sealed_opened opened;
+
+    if (sealed_read_begin(server.sealed, slice_of(b->box->alias_id), &b->items[i], &b->box->pair, 1, &r, &opened, why) < 0 ||
+        engine_body_new(SEALED_ITEM_MAX, &b->bodies[i], why) < 0)
+        return -1;
+    b->deliveries[i] = (struct engine_delivery){
+        .mark = slice_make(b->items[i].mark, 32), .item_id = slice_make(b->items[i].id.b, ID_BYTES),
+        .folder = arena_copy(b->arena, opened.folder), .flags = opened.flags, .arrived_ms = b->items[i].arrived_ms,
+    };
+    return feed(b->engine, r, b->bodies[i], why);
+}
+
+static int deliver_all(struct batch *b, struct fault *why)
+{
+    struct engine_delivered done;
+
+    if (engine_begin(b->engine, why) < 0)
+        return -1;
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->bad[i])
+            continue;
+        if (engine_deliver(b->engine, &b->deliveries[i], b->bodies[i], &done, why) < 0) {
+            engine_abort(b->engine);
+            return -1;
+        }
+        b->modseq = done.modseq;
+        b->folder_id = done.folder_id;
+    }
+    return engine_commit(b->engine, why);
+}
+
+static int batch_run(struct engine *e, void *arg, struct fault *why)
+{
+    struct batch *b = arg;
+    int r;
+
+    b->engine = e;
+    for (size_t i = 0; i < b->count; i++) {
+        b->bad[i] = item_open(b, i, &b->bad_why[i]) < 0;
+        if (b->bad[i] && b->bad_why[i].code != FAULT_CORRUPT) {
+            *why = b->bad_why[i];              /* the disk, not the item */
+            return -1;
+        }
+    }
+    r = deliver_all(b, why);
+    return r;
+}
+
+static void batch_free(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        engine_body_free(&b->bodies[i]);
+}
+
+static void batch_forget(struct batch *b)
+{
+    struct slice alias = slice_of(b->box->alias_id);
+    struct fault why;
+
+    for (size_t i = 0; i < b->count; i++) {
+        if (!b->bad[i])
+            continue;
+        log_event(LOG_ERROR, "sealed.bad", F_STR("alias", b->box->alias_id), F_FAULT(&b->bad_why[i]),
+                  F_STR("kept_in", "sealed/quarantine"));
+        if (sealed_quarantine(server.sealed, alias, &b->items[i], &why) < 0)
+            log_event(LOG_ERROR, "sealed.quarantine_failed", F_STR("alias", b->box->alias_id), F_FAULT(&why));
+    }
+    /* bad ones are gone from the index already; forgetting them again does nothing */
+    sealed_forget(server.sealed, alias, b->items, b->count);
+}
+
+static int forget_run(void *arg, UNUSED struct fault *why)
+{
+    batch_forget(arg);
+    return 0;
+}
+
+/* Items of about DRAIN_BYTES, at least one. */
+static size_t batch_size(const struct sealed_item *items, size_t n)
+{
+    uint64_t bytes = 0;
+    size_t i = 0;
+
+    while (i < n && (i == 0 || bytes + items[i].bytes <= DRAIN_BYTES))
+        bytes += items[i++].bytes;
+    return i;
+}
+
+/* 1: more, 0: nothing waits any more, <0: stopped. */
+static int drain_some(struct box *box, struct fault *why)
+{
+    AUTO(arena_free) struct arena *a = arena_new(0);
+    struct batch b = { .box = box, .arena = a };
+    int r;
+
+    b.count = sealed_list(server.sealed, slice_of(box->alias_id), a, DRAIN_ITEMS, &b.items);
+    if (b.count == 0)
+        return 0;
+    b.count = batch_size(b.items, b.count);
+    b.bodies = ARENA_ARRAY(a, struct engine_body *, b.count);
+    b.deliveries = ARENA_ARRAY(a, struct engine_delivery, b.count);
+    b.bad = ARENA_ARRAY(a, bool, b.count);
+    b.bad_why = ARENA_ARRAY(a, struct fault, b.count);
+    r = box_run_alone(box, batch_run, &b, why);
+    batch_free(&b);
+    if (r < 0)
+        return -1;
+    if (pool_run(OFFLOAD_DB, forget_run, &b, why) < 0)
+        return -1;
+    metric_add(server.drained, b.count);
+    box_publish(box, b.modseq, b.folder_id);
+    return 1;
+}
+
+static void drain_fiber(void *arg)
+{
+    struct box *b = arg;
+    size_t before = sealed_count(server.sealed, slice_of(b->alias_id));
+    uint64_t started = clock_now_us();
+    struct fault why;
+    int r;
+
+    do
+        r = b->engine != NULL ? drain_some(b, &why) : 0;
+    while (r == 1);
+    if (r < 0)
+        log_event(LOG_WARN, "drain.stopped", F_STR("alias", b->alias_id), F_FAULT(&why));
+    else
+        log_event(LOG_INFO, "drain.done", F_STR("alias", b->alias_id), F_INT("items", before),
+                  F_INT("took_us", clock_now_us() - started));
+    b->draining = false;
+    box_touch(b);
+}
+
+void drain_start(struct box *b)
+{
+    struct fault why;
+
+    if (b->draining || b->engine == NULL || sealed_count(server.sealed, slice_of(b->alias_id)) == 0)
+        return;
+    b->draining = fiber_start("drain", drain_fiber, b, &why) == 0;
+    if (!b->draining)
+        log_event(LOG_WARN, "drain.not_started", F_STR("alias", b->alias_id), F_FAULT(&why));
+}

@@ -1,0 +1,156 @@
+/* sqlite.h - what the files of fe-sqlite share: settings, open mailboxes ("boxes"), units of work on them.
+ *
+ * Owns      one struct server per process: storage folder, sealed log, boxes by alias id.
+ * Threads   the loop thread, but for the `run` functions of units, which run on db-pool threads and touch only the engine
+ *           and their own struct.
+ */
+#pragma once
+
+#include "base/config.h"
+#include "base/derive.h"
+#include "base/map.h"
+#include "mailbox/engine.h"
+#include "mailbox/sealed.h"
+#include "net/redis.h"
+#include "net/spool.h"
+#include "rpc/rpc_server.h"
+#include "rt/fiber.h"
+#include "rt/listener.h"
+#include "rt/offload.h"
+#include "rt/service.h"
+#include "rt/timer.h"
+
+#define SECRETS_MAX        8
+#define BOX_IDLE_MS        60000               /* a key is wiped this long after the last session has closed */
+#define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
+#define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
+#define DRAIN_ITEMS        100
+#define DRAIN_BYTES        (2u << 20)
+#define APPEND_MESSAGES_MAX 1000
+#define APPEND_MEMORY_MAX  (64u << 20)
+
+struct config {
+    uint16_t port;
+    const char *storage;
+    struct secret *api_secrets;
+    const char *key_path, *cert_path;
+    const char *redis_host;
+    uint16_t redis_port;
+    struct secret *redis_password;
+};
+
+struct server {
+    const struct config *config;
+    const char *storage;
+    struct sealed_log *sealed;
+    struct spool_dir *spools;
+    struct map *boxes;                         /* alias id -> struct box */
+    struct redis *redis;                       /* NULL: no events */
+    struct rpc_server *rpc;
+    struct secret *secrets[SECRETS_MAX];
+    size_t secret_count;
+    struct metric *delivered, *sealed_items, *group_us, *drained;
+};
+extern struct server server;                   /* constant after start, but for what it points to */
+
+/* ---- boxes (box.c): a mailbox this process holds open, or whose mail it seals ---- */
+
+struct session {                               /* what an RPC session of kind mailbox stands for */
+    struct box *box;
+    unsigned scope;
+    struct rpc_session *handle;
+    struct session *next;
+};
+
+struct unit;
+typedef int (*unit_fn)(struct engine *e, void *arg, struct fault *why);
+
+struct unit {                                  /* on the waiting fiber's stack or arena until done */
+    unit_fn run;
+    void *arg;
+    bool writes;                               /* runs inside the group's transaction, as an item of it */
+    int result;
+    struct fault why;
+    bool done;
+    struct fiber_event ready;
+    struct unit *next;
+};
+
+struct box {
+    char alias_id[25];
+    struct engine *engine;                     /* NULL: locked */
+    struct secret *key;
+    struct sealing_pair pair;
+    struct session *sessions;
+    struct fiber_mutex lock;                   /* who holds it may use `engine` */
+    struct unit *first, *last;
+    unsigned waiting;
+    bool working;                              /* a fiber is running units */
+    bool draining;
+    unsigned sealing;                          /* items on their way into the sealed log */
+    uint64_t quota_bytes;
+    struct timer idle;
+};
+
+extern const struct rpc_session_kind mailbox_kind, body_kind;
+
+struct box *box_get(struct slice alias_id);    /* makes a locked one when there is none */
+void box_path(struct slice alias_id, char *out, size_t size);
+bool box_file_exists(struct slice alias_id, uint64_t *bytes);
+/* FAULT_DENIED: another key. Starts draining. */
+int box_unlock(struct box *b, struct slice key, struct slice wrap_id, struct fault *why) MUST_CHECK SUSPENDS;
+void box_touch(struct box *b);                 /* (re)starts the idle timer when no session is left */
+void box_lock_all_out(struct box *b, struct session *but);
+void boxes_close(struct deadline until) SUSPENDS;
+
+/* Runs on the box's engine, in order with the others; writes that wait are committed together with one fsync. Returns when
+ * the result is durable. FAULT_UNAVAILABLE: the box is locked.                                                   */
+int box_run(struct box *b, bool writes, unit_fn fn, void *arg, struct fault *why) MUST_CHECK SUSPENDS;
+/* The same outside any transaction, for calls that make their own (staging, rekey). */
+int box_run_alone(struct box *b, unit_fn fn, void *arg, struct fault *why) MUST_CHECK SUSPENDS;
+/* fn(arg) on a pool, waited for. */
+int pool_run(enum offload_pool pool, int (*fn)(void *arg, struct fault *why), void *arg, struct fault *why) MUST_CHECK SUSPENDS;
+void box_publish(const struct box *b, uint64_t modseq, uint64_t folder_id);
+
+/* ---- sealed mail (seal.c, drain.c) ---- */
+/* Waits for the group's commit; takes *w. */
+int seal_commit(struct sealed_writer **w, struct fault *why) MUST_CHECK SUSPENDS;
+void drain_start(struct box *b);               /* harmless when it runs or nothing waits */
+
+/* ---- bodies on their way in (body.c) ---- */
+struct body_feed {
+    struct box *box;
+    struct engine_body *body;
+};
+/* Adds bytes, staging what got large. Suspends. */
+int body_feed_write(struct body_feed *f, struct slice bytes, struct fault *why) MUST_CHECK SUSPENDS;
+int body_feed_finish(struct body_feed *f, struct fault *why) MUST_CHECK SUSPENDS;
+
+/* ---- actions ---- */
+int act_ping(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_create(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_open(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_close(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_set_wraps(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_rekey(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_verify(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_usage(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_list(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_get(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_create(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_delete(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_rename(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_folders_subscribe(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_select(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_rows(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_changes(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_fetch(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_store(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_append(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_copy(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_move(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_expunge(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_messages_search(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_deliver_begin(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_deliver_to(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_deliver_end(struct rpc_call *call, struct fault *why) SUSPENDS;
