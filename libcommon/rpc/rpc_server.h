@@ -69,7 +69,7 @@ struct rpc_server_options {
 struct rpc_server *rpc_server_new(const struct rpc_server_options *options);
 /* Refuses new requests (FAULT_UNAVAILABLE) and waits for those in flight; then ends all connections. */
 void rpc_server_drain(struct rpc_server *s, struct deadline until) SUSPENDS;
-void rpc_server_free(struct rpc_server **s);      /* after drain; connections still open are shut down */
+void rpc_server_free(struct rpc_server **s);      /* after drain has seen the last connection go */
 
 /* Handler for http_server: checks version and Authorization (400/401/426, logged), upgrades, serves until the socket ends. */
 void rpc_server_upgrade(struct rpc_server *s, struct http_request *rq) SUSPENDS;
