@@ -331,7 +331,7 @@ int websocket_send_now(struct websocket *w, enum websocket_kind kind, const stru
                      w->send_failed ? w->send_fault.text : "cannot send");
 }
 
-static int wait_for_room(struct websocket *w, struct deadline until, struct fault *why)
+int websocket_wait_room(struct websocket *w, struct deadline until, struct fault *why)
 {
     int r;
 
@@ -339,14 +339,14 @@ static int wait_for_room(struct websocket *w, struct deadline until, struct faul
         return 0;
     if (fiber_mutex_lock(&w->sending, until, why) < 0)
         return -1;
-    r = stream_write(w->stream, SLICE_NONE, until, why);
+    r = stream_flush(w->stream, until, why);
     fiber_mutex_unlock(&w->sending);
     return r;
 }
 
 int websocket_send(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why)
 {
-    if (wait_for_room(w, until, why) < 0)
+    if (websocket_wait_room(w, until, why) < 0)
         return -1;
     return websocket_send_now(w, kind, parts, count, why);
 }

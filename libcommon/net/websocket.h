@@ -48,8 +48,10 @@ int websocket_connect(struct stream **s, const struct websocket_target *target, 
 
 /* 1: *out is the next message, the caller's. 0: the peer said good-bye (websocket_close_code). */
 int websocket_receive(struct websocket *w, struct deadline until, struct websocket_message *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* One message out of `parts`. Waits while more than the stream's high-water mark is unsent. FAULT_CLOSED, FAULT_TIMEOUT, ... */
+/* One message out of `parts`. When more than 64 KiB are unsent, waits until the kernel has them. FAULT_CLOSED, FAULT_TIMEOUT, ... */
 int websocket_send(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+/* The waiting part of websocket_send alone, for who then uses websocket_send_now. */
+int websocket_wait_room(struct websocket *w, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 /* Never suspends. FAULT_LIMIT: WEBSOCKET_UNSENT_MAX reached (the connection is shut down). */
 int websocket_send_now(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct fault *why) MUST_CHECK;
 

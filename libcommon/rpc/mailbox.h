@@ -90,7 +90,8 @@ struct mailbox_fetch;                             /* opaque: an answer being str
 int mailbox_fetch_begin(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, unsigned items, const struct mailbox_section *sections, size_t section_count, struct deadline until, struct mailbox_fetch **out, struct fault *why) MUST_CHECK SUSPENDS;
 /* 1: *out is the next message (slices live in `in`), 0: end. Unread section bytes of the one before are skipped. */
 int mailbox_fetch_next(struct mailbox_fetch *f, struct arena *in, struct mailbox_fetched *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* Next piece of the current section, borrowed until the next call; empty: section ended. Whole sections of small messages come in one piece. */
+/* Next piece of the current section, borrowed until the next call; empty: section ended (read up to there, then the next call is about the next
+ * section that exists). Sections of up to 64 KiB come in one piece. */
 int mailbox_fetch_read(struct mailbox_fetch *f, struct slice *piece, struct fault *why) MUST_CHECK SUSPENDS;
 void mailbox_fetch_end(struct mailbox_fetch **f); /* closer; cancels what is left */
 

@@ -12,7 +12,7 @@ static struct rpc_work *work_of(struct rpc_call *call)
 
 bool rpc_call_is_canceled(const struct rpc_call *call)
 {
-    const struct rpc_work *w = CONTAINER_OF(call, const struct rpc_work, call);
+    const struct rpc_work *w = (const void *)((const char *)call - offsetof(struct rpc_work, call));
 
     return w->canceled || w->conn->dead;
 }

@@ -66,6 +66,7 @@ int rpc_exchange_write(struct rpc_exchange *x, struct slice bytes, struct fault 
 int rpc_exchange_end_piece(struct rpc_exchange *x, struct fault *why) MUST_CHECK SUSPENDS;
 /* The request is complete (needed only when pieces were streamed). Ends the current piece if it has bytes. */
 int rpc_exchange_finish(struct rpc_exchange *x, struct fault *why) MUST_CHECK SUSPENDS;
+uint64_t rpc_exchange_generation(const struct rpc_exchange *x);   /* the connection it went over */
 bool rpc_exchange_is_sent(const struct rpc_exchange *x);      /* the whole request has gone out: it may have run */
 /* Waits for the answer; *ok is borrowed from the exchange. */
 int rpc_exchange_answer(struct rpc_exchange *x, const json_t **ok, struct fault *why) MUST_CHECK SUSPENDS;

@@ -15,18 +15,27 @@ struct rpc_inflow_frame {
 
 /* ---- link ---- */
 
-int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why)
+int rpc_link_wait_room(struct rpc_link *l, struct deadline until, struct fault *why)
 {
     int r;
 
     if (l->ws == NULL || l->dying)
         return fault_set(why, FAULT_CLOSED, "rpc: not connected");
     l->inside++;
-    r = websocket_send(l->ws, kind, parts, count, until, why);
+    r = websocket_wait_room(l->ws, until, why);
     l->inside--;
     if (l->dying && l->inside == 0)
         fiber_event_broadcast(&l->left);
     return r;
+}
+
+int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why)
+{
+    if (rpc_link_wait_room(l, until, why) < 0)
+        return -1;
+    if (l->ws == NULL || l->dying)
+        return fault_set(why, FAULT_CLOSED, "rpc: connection lost");
+    return websocket_send_now(l->ws, kind, parts, count, why);
 }
 
 int rpc_link_send_now(struct rpc_link *l, enum websocket_kind kind, struct slice bytes, struct fault *why)

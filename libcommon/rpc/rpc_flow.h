@@ -19,6 +19,8 @@ struct rpc_link {
     struct fiber_event left;
 };
 int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+/* Waits until rpc_link_send_now may well be called. */
+int rpc_link_wait_room(struct rpc_link *l, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 int rpc_link_send_now(struct rpc_link *l, enum websocket_kind kind, struct slice bytes, struct fault *why);
 /* Ends the WebSocket once nobody is inside. */
 void rpc_link_close(struct rpc_link *l, unsigned code, struct slice reason) SUSPENDS;
