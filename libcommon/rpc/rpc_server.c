@@ -361,19 +361,18 @@ static int accept_client(struct rpc_server *s, struct http_request *rq, struct w
 
 void rpc_server_upgrade(struct rpc_server *s, struct http_request *rq)
 {
-    char peer[INET6_ADDRSTRLEN];
+    const struct stream_addr peer = *http_request_peer(rq);      /* the stream moves on */
     struct websocket *ws;
     struct rpc_conn *c;
     struct fault why = { FAULT_NONE, "" };
 
-    (void)slice_copy_cstr(slice_of(http_request_peer(rq)->ip), peer, sizeof(peer));
     if (accept_client(s, rq, &ws, &why) < 0) {
-        log_event(LOG_WARN, "rpc.refused", F_STR("peer", peer), F_FAULT(&why));
+        log_event(LOG_WARN, "rpc.refused", F_STR("peer", peer.ip), F_FAULT(&why));
         return;
     }
     c = conn_new(s, ws);
     if (read_frames(c, &why) < 0 && why.code != FAULT_CLOSED)
-        log_event(LOG_WARN, "rpc.conn.fault", F_STR("peer", peer), F_FAULT(&why));
+        log_event(LOG_WARN, "rpc.conn.fault", F_STR("peer", peer.ip), F_FAULT(&why));
     conn_die(c, &why);
     rpc_conn_unref(c);
 }
