@@ -8,11 +8,12 @@ struct imap_config {
     const char *key_path, *cert_path;          /* IMAP_SSL_*; when empty: web_* */
     const char *web_key_path, *web_cert_path;
     bool insecure_auth;
-    const char *sqlite_host, *sqlite_ca_path;
+    const char *sqlite_host, *ca_path;
+    bool sqlite_tls;
     uint16_t sqlite_port;
     struct secret *api_secrets;                /* comma separated; the first is sent */
     const char *store_uri, *store_key_file;
-    const char *redis_host;
+    const char *redis_host;                    /* empty: none */
     uint16_t redis_port;
     struct secret *redis_password;
     int64_t connections_max, alias_connections_max;

@@ -11,7 +11,8 @@
 
 void imap_server_init(struct imap_server *server, const struct imap_config *config)
 {
-    *server = (struct imap_server){ .config = config, .aliases = map_new() };
+    server->config = config;
+    server->aliases = map_new();
     fiber_event_init(&server->session_ended);
     server->commands = metric_counter("imap_commands_total", "IMAP commands answered");
     server->command_us = metric_histogram_us("imap_command_seconds", "time from a command to its tagged answer");

@@ -21,6 +21,7 @@ struct imap_server {
     const struct imap_config *config;
     struct tls_server *tls;
     struct mailbox_server *mailboxes;
+    struct store *store;
     struct login *login;
     struct redis *redis;                       /* NULL: sessions poll */
     struct map *aliases;                       /* alias id -> struct imap_alias */

@@ -22,7 +22,7 @@ struct imap_cursor {
     bool utf8;                      /* mailbox names are UTF-8, not modified UTF-7 */
 };
 
-/* `command`: all its bytes, with or without the last line end. */
+/* `command`: all its bytes. One line end behind them is dropped, so bytes that may end in a literal must have it. */
 struct imap_cursor imap_cursor_make(struct slice command, bool utf8, struct arena *in);
 
 bool imap_at_end(struct imap_cursor *c);                             /* sets error when not */

@@ -7,7 +7,7 @@
 
 static struct imap_cursor cursor(struct test *t, const char *text)
 {
-    return imap_cursor_make(slice_of(text), false, t->arena);
+    return imap_cursor_make(arena_printf(t->arena, "%s\r\n", text), false, t->arena);
 }
 
 TEST(imap_cursor, takes_strings)
