@@ -1,0 +1,36 @@
+# tests/imap/expunge.t - EXPUNGE, UID EXPUNGE, and message numbers that stay during FETCH, STORE, SEARCH: RFC 9051 6.4.3, 7.5.1, RFC 4315
+login user
+login2 user
+C: a0 APPEND INBOX {6+}\r\na: b\r\n {6+}\r\nb: c\r\n {6+}\r\nc: d\r\n {6+}\r\nd: e\r\n
+S: a0 OK ...
+C: a1 SELECT INBOX
+S*: a1 OK ...
+C2: a1 SELECT INBOX
+S2*: a1 OK ...
+C: a2 STORE 1,3,4 +FLAGS.SILENT (\Deleted)
+S: a2 OK ...
+C: a3 UID EXPUNGE 1:2,4
+S: * 4 EXPUNGE
+S: * 1 EXPUNGE
+S: a3 OK ...
+C: a4 FETCH 1:* UID
+S: * 1 FETCH (UID 2)
+S: * 2 FETCH (UID 3)
+S: a4 OK ...
+# the other session still counts four, and is not told while it works by number
+C2: b1 STORE 2 +FLAGS (\Flagged)
+S2!: ... EXPUNGE
+S2*: * 2 FETCH (FLAGS (\Flagged))
+S2*: b1 OK ...
+C2: b2 NOOP
+S2*: * 4 EXPUNGE
+S2: * 1 EXPUNGE
+S2*: b2 OK ...
+C: a5 EXPUNGE
+S*: * 2 EXPUNGE
+S*: a5 OK ...
+C: a6 EXPUNGE
+S: a6 OK ...
+C: a7 SEARCH ALL
+S: * SEARCH 1
+S: a7 OK ...
