@@ -36,8 +36,10 @@ static void open_mailboxes(struct imap_server *server)
 
 int imap_start(struct imap_server *server, const struct imap_config *config, struct fault *why)
 {
+    const struct store_options store = { .uri = config->store_uri, .key_file = config->store_key_file };
+
     imap_server_init(server, config);
-    if (store_open(config->store_uri, config->store_key_file, &server->store, why) < 0 || open_redis(server, why) < 0)
+    if (store_open(&store, &server->store, why) < 0 || open_redis(server, why) < 0)
         return -1;
     open_mailboxes(server);
     server->login = login_new(&(struct login_options){
