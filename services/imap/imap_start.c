@@ -54,7 +54,6 @@ void imap_stop(struct imap_server *server)
     login_free(&server->login);
     mailbox_server_free(&server->mailboxes);
     if (server->redis)
-        redis_free(server->redis);
-    server->redis = NULL;
+        redis_free(&server->redis);
     store_close(&server->store);
 }
