@@ -16,12 +16,13 @@
 #define MIME_BOUNDARY_MAX 512           /* a longer boundary is none */
 
 enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE };
-enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QP, MIME_BASE64, MIME_UUENCODE, MIME_UNKNOWN };
+enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QP, MIME_BASE64, MIME_UNKNOWN };
 
 struct mime_param {
     struct slice name;                  /* as written; RFC 2231 pieces are joined under the bare name */
     struct slice value;                 /* unquoted; for RFC 2231 decoded to UTF-8 */
-    bool extended;                      /* came in RFC 2231 form (charset or continuation) */
+    bool extended;                      /* came with a charset (RFC 2231 4) */
+    struct slice wire;                  /* when extended: charset'language'percent text, joined, as IMAP shows it */
 };
 
 struct mime_params { struct mime_param *list; size_t count; };

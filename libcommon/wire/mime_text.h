@@ -14,12 +14,13 @@
 
 struct mime_decoder {                   /* any cut of the input gives the same output */
     enum mime_encoding encoding;
-    uint32_t bits;
+    uint32_t bits;                      /* base64: not yet a byte */
     unsigned count;
-    bool ended;
-    unsigned char held[4];              /* an escape or trailing white space that is not finished */
-    size_t held_len;
-    size_t space_len;
+    int state;                          /* quoted-printable: inside an escape */
+    char digit;
+    bool space_long;
+    size_t space_len;                   /* quoted-printable: white space that may turn out to end a line */
+    char space[80];
 };
 
 void mime_decoder_init(struct mime_decoder *d, enum mime_encoding encoding);
