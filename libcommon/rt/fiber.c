@@ -45,6 +45,11 @@ bool fibers_are_ready(void)
     return fibers.ready != NULL;
 }
 
+bool fibers_have_room(void)
+{
+    return fibers.stats.running < FIBERS_MAX - FIBERS_MAX / 16;
+}
+
 static uint64_t coarse_ms(void)
 {
     struct timespec t;

@@ -9,6 +9,7 @@
 
 struct listener;
 
+/* What the pointers point to must live as long as the listener; `tls` is counted. */
 struct listener_options {
     const char *name;                          /* for logs and metrics, a literal */
     const char *bind_address;                  /* "" or NULL: all, IPv4 and IPv6 */

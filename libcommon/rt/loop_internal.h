@@ -26,6 +26,7 @@ void loop_task_drop(struct loop_task *task);
 /* fiber.c */
 void fibers_init(void);
 bool fibers_are_ready(void);
+bool fibers_have_room(void); /* for new connections; the last sixteenth is for those already here */
 void fibers_run_ready(void); /* one round: those ready at the call */
 void fibers_release(void);   /* frees all stacks, also of fibers that loop_stop() left suspended */
 

@@ -2,7 +2,8 @@
  *
  * Owns the socket, the TLS state and both buffers. One reader fiber and one writer fiber at a time. Loop thread
  * only. Errors of all calls: FAULT_CLOSED (peer ended; an end inside a line or record is FAULT_CLOSED too),
- * FAULT_TIMEOUT, FAULT_CANCELED, FAULT_LIMIT, FAULT_PROTOCOL (TLS), FAULT_IO.
+ * FAULT_TIMEOUT, FAULT_CANCELED, FAULT_LIMIT, FAULT_PROTOCOL (TLS), FAULT_IO. A cancelled fiber cannot read any more, but
+ * what it writes is still taken as long as that needs no waiting: it may say good-bye.
  *
  * A parked stream has no fiber: input is gathered until `ready` says a whole command is there, then `wake` runs on
  * a new fiber. While parked, its TLS state and empty buffers are all it costs.
@@ -48,7 +49,7 @@ void stream_set_peer(struct stream *s, const struct stream_addr *peer);
 /* ---- reading ---- */
 /* A line up to `max` bytes including its end. Strict: only CRLF ends it; a bare CR or bare LF inside is
  * FAULT_PROTOCOL after the line was taken up to and including the next LF. *line excludes the CRLF, and
- * lives in the stream's buffer until the next read. FAULT_LIMIT: longer than max; the rest is not consumed. */
+ * lives in the stream's buffer until the next read. FAULT_LIMIT: longer than max; nothing is consumed.      */
 int stream_read_line(struct stream *s, size_t max, struct deadline until, struct slice *line, struct fault *why) MUST_CHECK SUSPENDS;
 /* At least 1 byte, at most what is buffered (up to `max`); borrowed until the next read. 0 bytes: end of input. */
 int stream_read_some(struct stream *s, size_t max, struct deadline until, struct slice *out, struct fault *why) MUST_CHECK SUSPENDS;
@@ -71,8 +72,9 @@ size_t stream_unsent_bytes(const struct stream *s);
 int stream_write_now(struct stream *s, struct slice bytes, size_t max_unsent, struct fault *why) MUST_CHECK;
 
 /* ---- TLS ---- */
-/* Upgrades in place. All input that was buffered in the clear is dropped first (RFC 3207 4.2: nothing sent
- * before the handshake may be taken for what follows it); *dropped says how many bytes.                       */
+/* Upgrades in place, after sending what was written (a 220). All input that was buffered in the clear is dropped (RFC 3207
+ * 4.2: nothing sent before the handshake may be taken for what follows it); *dropped says how many bytes, or NULL.
+ * FAULT_PROTOCOL: no common ground, or not TLS at all. Client, FAULT_DENIED: the certificate is not the one asked for. */
 int stream_start_tls_server(struct stream *s, struct tls_server *tls, size_t *dropped, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 int stream_start_tls_client(struct stream *s, struct tls_client *tls, const struct tls_client_options *options, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 

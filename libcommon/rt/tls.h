@@ -20,7 +20,7 @@ struct tls_server *tls_server_ref(struct tls_server *s);
 enum tls_verify {
     TLS_VERIFY_NONE,                           /* opportunistic: encrypt, ask no questions */
     TLS_VERIFY_PKIX,                           /* chain to a root of `ca_path` and the name must match */
-    TLS_VERIFY_DANE,                           /* TLSA records (RFC 7672), added by stream_start_tls_client */
+    TLS_VERIFY_DANE,                           /* TLSA records (RFC 7672 3.1: usages 2 and 3); when none is usable, as NONE (2.2) */
 };
 
 struct tls_tlsa { uint8_t usage, selector, matching; struct slice data; };
@@ -28,6 +28,7 @@ struct tls_tlsa { uint8_t usage, selector, matching; struct slice data; };
 struct tls_client_options {
     enum tls_verify verify;
     struct slice server_name;                  /* SNI and the name to match */
+    struct slice other_name;                   /* also accepted in the certificate, or SLICE_NONE (RFC 7672 3.2.2: next hop) */
     const struct tls_tlsa *tlsa;               /* for TLS_VERIFY_DANE */
     size_t tlsa_count;
     int min_version;                           /* 0: TLS 1.2; or 0x0301 for TLS 1.0 */

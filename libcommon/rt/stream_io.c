@@ -1,0 +1,461 @@
+/* stream_io.c - reading and writing of streams: direct, non-blocking, copied at most once.
+ *
+ * Owns nothing beyond the stream. Called by the one reader and the one writer fiber of a stream;
+ * suspends only while the socket has nothing or takes nothing. Fails as stream.h says; a dead
+ * direction stays dead.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include "rt/fiber_internal.h"
+#include "rt/stream_internal.h"
+
+#define PRINTF_MAX_BYTES ((size_t)1 << 20)
+#define IOV_MAX_HERE 16
+
+/* --- from the kernel -------------------------------------------------------------------------- */
+
+ssize_t stream_recv(struct stream *s, void *p, size_t n)
+{
+    ssize_t r;
+
+    if (s->eof)
+        return STREAM_OVER;
+    do {
+        r = recv(s->fd, p, n, 0);
+    } while (r < 0 && errno == EINTR);
+    if (r > 0)
+        return r;
+    if (r < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return STREAM_AGAIN;
+    s->eof = true;
+    s->read_errno = r < 0 ? errno : 0;
+    return STREAM_OVER;
+}
+
+static ssize_t pull_into(struct stream *s, void *p, size_t n)
+{
+    return s->ssl != NULL ? stream_tls_read(s, p, n) : stream_recv(s, p, n);
+}
+
+ssize_t stream_pull(struct stream *s)
+{
+    size_t room = iobuf_room(&s->in, iobuf_count(&s->in) == 0 ? s->in_bytes : IN_BYTES_LEAST / 4);
+    ssize_t r = pull_into(s, s->in.p + s->in.end, room);
+
+    if (r <= 0)
+        return r;
+    s->in.end += (size_t)r;
+    s->turn_bytes += (size_t)r;
+    if ((size_t)r == room && s->in_bytes < IN_BYTES_MOST)
+        s->in_bytes *= 2; /* bulk: fewer, bigger reads */
+    return r;
+}
+
+/* A fast peer must not keep the loop to itself. */
+static void let_others_run(struct stream *s)
+{
+    if (s->turn_bytes < TURN_BYTES)
+        return;
+    s->turn_bytes = 0;
+    fiber_yield();
+}
+
+/* One more piece of input in s->in. <0: none will come, or not in time. */
+static int pull_waiting(struct stream *s, struct deadline until, struct fault *why)
+{
+    ssize_t r;
+
+    if (fiber_is_canceled())
+        return fiber_suspend_fault(FIBER_CANCELED, why);
+    let_others_run(s);
+    while ((r = stream_pull(s)) == STREAM_AGAIN) {
+        if (stream_unsent_bytes(s) > 0)
+            (void)stream_push(s); /* the peer may wait for it before it sends */
+        if (stream_wait_readable(s, until, why) < 0)
+            return -1;
+    }
+    return r < 0 ? stream_read_fault(s, why) : 0;
+}
+
+struct slice stream_buffered(const struct stream *s)
+{
+    return iobuf_slice(&s->in);
+}
+
+void stream_consume(struct stream *s, size_t n)
+{
+    s->scanned = s->scanned > n ? s->scanned - n : 0;
+    iobuf_take(&s->in, n);
+}
+
+int stream_fill(struct stream *s, size_t max, struct deadline until, struct fault *why)
+{
+    if (iobuf_count(&s->in) >= max)
+        return fault_set(why, FAULT_LIMIT, "%zu bytes are buffered already", max);
+    return pull_waiting(s, until, why);
+}
+
+static bool is_strict_line(struct slice line)
+{
+    return line.n >= 2 && line.p[line.n - 2] == '\r' && memchr(line.p, '\r', line.n - 2) == NULL;
+}
+
+int stream_read_line(struct stream *s, size_t max, struct deadline until, struct slice *out,
+                     struct fault *why)
+{
+    const char *lf;
+
+    for (;;) {
+        struct slice in = iobuf_slice(&s->in);
+        struct slice fresh = slice_tail(in, s->scanned);
+
+        lf = fresh.n > 0 ? memchr(fresh.p, '\n', fresh.n) : NULL;
+        if (lf != NULL || in.n >= max)
+            break;
+        s->scanned = in.n;
+        if (pull_waiting(s, until, why) < 0)
+            return -1;
+    }
+    struct slice line = iobuf_slice(&s->in);
+
+    if (lf == NULL || (size_t)(lf - line.p) + 1 > max)
+        return fault_set(why, FAULT_LIMIT, "line longer than %zu bytes", max);
+    line.n = (size_t)(lf - line.p) + 1;
+    stream_consume(s, line.n);
+    if (!is_strict_line(line))
+        return fault_set(why, FAULT_PROTOCOL, "bare CR or LF in a line");
+    *out = slice_head(line, line.n - 2);
+    return 0;
+}
+
+int stream_read_some(struct stream *s, size_t max, struct deadline until, struct slice *out,
+                     struct fault *why)
+{
+    if (iobuf_count(&s->in) == 0 && pull_waiting(s, until, why) < 0) {
+        if (!s->eof || s->read_errno != 0)
+            return -1;
+        *out = SLICE_NONE;
+        return 0;
+    }
+    *out = slice_head(iobuf_slice(&s->in), max);
+    stream_consume(s, out->n);
+    return 0;
+}
+
+int stream_read_direct(struct stream *s, char *p, size_t n, struct deadline until,
+                       struct fault *why)
+{
+    while (n > 0) {
+        ssize_t r = pull_into(s, p, n);
+
+        if (r == STREAM_OVER)
+            return stream_read_fault(s, why);
+        if (r == STREAM_AGAIN) {
+            (void)stream_push(s);
+            if (stream_wait_readable(s, until, why) < 0)
+                return -1;
+            continue;
+        }
+        p += r;
+        n -= (size_t)r;
+        s->turn_bytes += (size_t)r;
+        let_others_run(s);
+    }
+    return 0;
+}
+
+int stream_read_exact(struct stream *s, void *out, size_t n, struct deadline until,
+                      struct fault *why)
+{
+    char *p = out;
+
+    while (n > 0) {
+        struct slice have = slice_head(iobuf_slice(&s->in), n);
+
+        if (have.n > 0)
+            memcpy(p, have.p, have.n);
+        stream_consume(s, have.n);
+        p += have.n;
+        n -= have.n;
+        if (n >= IN_BYTES_LEAST)
+            return stream_read_direct(s, p, n, until, why);
+        if (n > 0 && pull_waiting(s, until, why) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- to the kernel ---------------------------------------------------------------------------- */
+
+size_t stream_unsent_bytes(const struct stream *s)
+{
+    return iobuf_count(&s->out) + iobuf_count(&s->wire);
+}
+
+void stream_flush_soon(struct stream *s)
+{
+    /* when the kernel is full, its readiness triggers the next try */
+    if ((s->interest & UV_WRITABLE) == 0)
+        loop_at_turn_end(&s->flush);
+}
+
+static void give_up_writing(struct stream *s, int err)
+{
+    s->write_errno = err;
+    iobuf_release(&s->out);
+    iobuf_release(&s->wire);
+}
+
+static ssize_t send_vector(struct stream *s, struct iovec *iov, size_t count)
+{
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = count};
+    ssize_t r;
+
+    if (s->write_errno != 0)
+        return STREAM_OVER;
+    do {
+        r = sendmsg(s->fd, &message, MSG_NOSIGNAL);
+    } while (r < 0 && errno == EINTR);
+    if (r >= 0)
+        return r;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        stream_watch(s, UV_WRITABLE);
+        return STREAM_AGAIN;
+    }
+    give_up_writing(s, errno);
+    return STREAM_OVER;
+}
+
+int stream_send_buffered(struct stream *s, struct iobuf *b)
+{
+    while (iobuf_count(b) > 0) {
+        struct iovec iov = {b->p + b->start, iobuf_count(b)};
+        ssize_t r = send_vector(s, &iov, 1);
+
+        if (r <= 0)
+            return (int)r;
+        iobuf_take(b, (size_t)r);
+    }
+    if (b->cap > GATHER_BYTES)
+        iobuf_release(b);
+    return 1;
+}
+
+static int push_encrypted(struct stream *s)
+{
+    int r;
+
+    for (;;) {
+        r = stream_send_buffered(s, &s->wire);
+        if (r != 1 || iobuf_count(&s->out) == 0 || !SSL_is_init_finished(s->ssl))
+            return r;
+        while (iobuf_count(&s->out) > 0 && iobuf_count(&s->wire) < HIGH_WATER_BYTES) {
+            struct slice record = slice_head(iobuf_slice(&s->out), RECORD_BYTES);
+
+            if (stream_tls_encrypt(s, record) < 0)
+                return STREAM_OVER;
+            iobuf_take(&s->out, record.n);
+        }
+    }
+}
+
+int stream_push(struct stream *s)
+{
+    if (s->lent)
+        return 1;
+    if (s->write_errno != 0)
+        return STREAM_OVER;
+    return s->ssl != NULL ? push_encrypted(s) : stream_send_buffered(s, &s->out);
+}
+
+/* What is left of a caller's slices. */
+struct rest {
+    const struct slice *parts;
+    size_t count, offset, bytes;
+};
+
+static void rest_skip(struct rest *rest, size_t n)
+{
+    rest->bytes -= n;
+    while (rest->count > 0 && n >= rest->parts->n - rest->offset) {
+        n -= rest->parts->n - rest->offset;
+        rest->parts++;
+        rest->count--;
+        rest->offset = 0;
+    }
+    rest->offset += n;
+}
+
+static void rest_keep(struct stream *s, struct rest *rest)
+{
+    while (rest->count > 0) {
+        iobuf_add(&s->out, slice_tail(*rest->parts, rest->offset));
+        rest_skip(rest, rest->parts->n - rest->offset);
+    }
+}
+
+/* One sendmsg of what is buffered and as much of the rest as fits a vector. */
+static ssize_t send_with_rest(struct stream *s, struct rest *rest)
+{
+    struct iovec iov[IOV_MAX_HERE];
+    size_t n = 0, buffered = iobuf_count(&s->out);
+    ssize_t r;
+
+    if (buffered > 0)
+        iov[n++] = (struct iovec){s->out.p + s->out.start, buffered};
+    for (size_t i = 0; i < rest->count && n < IOV_MAX_HERE; i++) {
+        struct slice part = slice_tail(rest->parts[i], i == 0 ? rest->offset : 0);
+
+        if (part.n > 0)
+            iov[n++] = (struct iovec){(void *)(uintptr_t)part.p, part.n};
+    }
+    r = send_vector(s, iov, n);
+    if (r <= 0)
+        return r;
+    s->turn_bytes += (size_t)r;
+    if ((size_t)r <= buffered) {
+        iobuf_take(&s->out, (size_t)r);
+        return r;
+    }
+    iobuf_take(&s->out, buffered);
+    rest_skip(rest, (size_t)r - buffered);
+    return r;
+}
+
+static int write_plain(struct stream *s, struct rest *rest, struct deadline until,
+                       struct fault *why)
+{
+    for (;;) {
+        bool full = (s->interest & UV_WRITABLE) != 0;
+        size_t unsent = iobuf_count(&s->out) + rest->bytes;
+        ssize_t r;
+
+        if (unsent <= GATHER_BYTES || (full && unsent <= HIGH_WATER_BYTES)) {
+            rest_keep(s, rest);
+            stream_flush_soon(s);
+            return 0;
+        }
+        r = send_with_rest(s, rest);
+        if (r == STREAM_OVER)
+            return stream_write_fault(s, why);
+        if (r > 0) {
+            let_others_run(s);
+            continue;
+        }
+        if (iobuf_count(&s->out) + rest->bytes <= HIGH_WATER_BYTES)
+            continue; /* the kernel is full and what is left may wait in memory */
+        if (stream_wait_writable(s, until, why) < 0)
+            return -1;
+    }
+}
+
+/* Waits until encrypted output is below the mark. */
+static int make_room(struct stream *s, struct deadline until, struct fault *why)
+{
+    while (iobuf_count(&s->wire) >= HIGH_WATER_BYTES) {
+        int r = stream_send_buffered(s, &s->wire);
+
+        if (r == STREAM_OVER)
+            return stream_write_fault(s, why);
+        if (r == STREAM_AGAIN && stream_wait_writable(s, until, why) < 0)
+            return -1;
+    }
+    let_others_run(s);
+    return 0;
+}
+
+/* Small parts are gathered; from a big one whole records are encrypted where it lies. */
+static int write_tls(struct stream *s, struct rest *rest, struct deadline until, struct fault *why)
+{
+    while (rest->bytes > 0) {
+        struct slice part = slice_tail(*rest->parts, rest->offset);
+        struct slice record;
+
+        if (iobuf_count(&s->out) + part.n < RECORD_BYTES) {
+            iobuf_add(&s->out, part);
+            rest_skip(rest, part.n);
+            continue;
+        }
+        record = iobuf_count(&s->out) > 0 ? slice_head(iobuf_slice(&s->out), RECORD_BYTES)
+                                          : slice_head(part, RECORD_BYTES);
+        if (stream_tls_encrypt(s, record) < 0)
+            return stream_write_fault(s, why);
+        if (iobuf_count(&s->out) > 0)
+            iobuf_take(&s->out, record.n);
+        else
+            rest_skip(rest, record.n);
+        s->turn_bytes += record.n;
+        if (make_room(s, until, why) < 0)
+            return -1;
+    }
+    stream_flush_soon(s);
+    return 0;
+}
+
+int stream_writev(struct stream *s, const struct slice *parts, size_t count, struct deadline until,
+                  struct fault *why)
+{
+    struct rest rest = {parts, count, 0, 0};
+
+    if (s->write_errno != 0)
+        return stream_write_fault(s, why);
+    for (size_t i = 0; i < count; i++)
+        rest.bytes += parts[i].n;
+    if (rest.bytes == 0)
+        return 0;
+    return s->ssl != NULL ? write_tls(s, &rest, until, why) : write_plain(s, &rest, until, why);
+}
+
+int stream_write(struct stream *s, struct slice bytes, struct deadline until, struct fault *why)
+{
+    return stream_writev(s, &bytes, 1, until, why);
+}
+
+int stream_printf(struct stream *s, struct deadline until, struct fault *why, const char *format,
+                  ...)
+{
+    char small[512], *p = small;
+    va_list ap;
+    int n, r;
+
+    va_start(ap, format);
+    n = vsnprintf(small, sizeof small, format, ap);
+    va_end(ap);
+    if (n < 0 || (size_t)n > PRINTF_MAX_BYTES)
+        return fault_set(why, FAULT_LIMIT, "formatted text too long");
+    if ((size_t)n >= sizeof small) {
+        p = malloc((size_t)n + 1);
+        if (p == NULL)
+            abort();
+        va_start(ap, format);
+        (void)vsnprintf(p, (size_t)n + 1, format, ap);
+        va_end(ap);
+    }
+    r = stream_write(s, slice_make(p, (size_t)n), until, why);
+    if (p != small)
+        free(p);
+    return r;
+}
+
+int stream_flush(struct stream *s, struct deadline until, struct fault *why)
+{
+    int r;
+
+    while ((r = stream_push(s)) == STREAM_AGAIN) {
+        if (stream_wait_writable(s, until, why) < 0)
+            return -1;
+    }
+    return r == STREAM_OVER ? stream_write_fault(s, why) : 0;
+}
+
+int stream_write_now(struct stream *s, struct slice bytes, size_t max_unsent, struct fault *why)
+{
+    if (s->write_errno != 0)
+        return stream_write_fault(s, why);
+    if (stream_unsent_bytes(s) + bytes.n > max_unsent)
+        return fault_set(why, FAULT_LIMIT, "more than %zu bytes unsent", max_unsent);
+    iobuf_add(&s->out, bytes);
+    stream_flush_soon(s);
+    return 0;
+}
