@@ -3,6 +3,7 @@
  * Linked into test programs only (cmake/fe.cmake). Exit status 1 when a test failed or none ran. Does not suspend.
  */
 #include "base/test_internal.h"
+#include "base/time.h"
 
 static bool is_wanted(const struct test *t, int argc, char **argv)
 {
@@ -25,6 +26,7 @@ int main(int argc, char **argv)
             continue;
         t->arena = arena_new(0);
         t->run(t);
+        clock_real();
         arena_free(&t->arena);
         if (t->failures == 0)
             passed++;

@@ -81,6 +81,13 @@ void clock_advance(uint64_t ms)
         on_advance();
 }
 
+void clock_real(void)
+{
+    faked = false;
+    if (on_advance != NULL)
+        on_advance();
+}
+
 bool clock_is_fake(void)
 {
     return faked;

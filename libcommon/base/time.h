@@ -23,6 +23,7 @@ uint64_t deadline_left_ms(struct deadline d);      /* 0 when past; UINT64_MAX fo
 
 void clock_fake(int64_t wall_ms);      /* both clocks stand still from now on */
 void clock_advance(uint64_t ms);       /* moves faked clocks; timers fire on the next loop turn */
+void clock_real(void);                 /* back to the real clocks; the test program does so after each test */
 bool clock_is_fake(void);
 /* For libcommon/rt: `fn` runs at the end of clock_fake() and clock_advance(), so that the loop looks at its
  * timers again. One listener; NULL: none.                                                                */
