@@ -34,7 +34,8 @@ struct redis_options {
 };
 /* FAULT_INVALID: malformed url. Connects in the background: needs the loop, never the server. */
 int redis_new(const struct redis_options *options, struct redis **out, struct fault *why) MUST_CHECK;
-void redis_free(struct redis **r);                 /* waiting commands fail with FAULT_UNAVAILABLE */
+/* Waiting commands fail with FAULT_UNAVAILABLE. Unsubscribe everything before. */
+void redis_free(struct redis **r);
 bool redis_is_up(const struct redis *r);
 /* Waits for the first connection (start-up, tests). */
 int redis_wait_up(struct redis *r, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;

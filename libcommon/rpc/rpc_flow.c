@@ -202,6 +202,7 @@ static int wait_frame(struct rpc_inflow *f, struct deadline until, struct fault 
 int rpc_inflow_read(struct rpc_inflow *f, struct deadline until, struct slice *out, struct fault *why)
 {
     finish_frame(f);
+    f->untouched = false;
     *out = SLICE_NONE;
     while (!f->piece_read && f->in_piece) {
         struct rpc_inflow_frame *frame;
@@ -236,7 +237,7 @@ int rpc_inflow_next(struct rpc_inflow *f, struct deadline until, struct fault *w
         return 0;
     if (wait_frame(f, until, why) < 0)
         return -1;
-    f->in_piece = true;
+    f->in_piece = f->untouched = true;
     f->piece_read = false;
     return 1;
 }
@@ -245,7 +246,7 @@ int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct d
 {
     AUTO(buf_free) struct buf whole = BUF_INIT(max);
     struct slice some;
-    int r = rpc_inflow_next(f, until, why);
+    int r = f->untouched ? 1 : rpc_inflow_next(f, until, why);
 
     if (r <= 0)
         return r;

@@ -43,7 +43,7 @@ struct rpc_inflow {
     uint64_t arrived_bytes;        /* of the piece that arrives */
     size_t arrived_pieces;
     bool arrived_all;
-    bool in_piece, piece_read, all_read;
+    bool in_piece, untouched, piece_read, all_read;
     bool failed;
     struct fault fault;
     struct fiber_event changed;
@@ -58,7 +58,7 @@ int rpc_inflow_push(struct rpc_inflow *f, const struct rpc_piece_frame *frame, s
 void rpc_inflow_fail(struct rpc_inflow *f, const struct fault *fault);
 int rpc_inflow_next(struct rpc_inflow *f, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;       /* 1, 0 no more */
 int rpc_inflow_read(struct rpc_inflow *f, struct deadline until, struct slice *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* The next piece whole, into `in`; 1, or 0 no more. */
+/* The next piece whole (the current one when nothing was read of it), into `in`; 1, or 0 no more. */
 int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct deadline until, struct slice *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* ---- what leaves ---- */

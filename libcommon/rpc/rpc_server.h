@@ -79,7 +79,8 @@ void rpc_server_get_stats(const struct rpc_server *s, struct rpc_server_stats *o
 
 /* ---- reading the request's pieces, in order ---- */
 
-/* The next piece whole, at most `max` bytes (else FAULT_LIMIT), in call->arena. FAULT_INVALID: there is no further piece. */
+/* The next piece whole (right after rpc_next_piece: that one), at most `max` bytes (else FAULT_LIMIT), in call->arena.
+ * FAULT_INVALID: there is no further piece. */
 int rpc_read_piece(struct rpc_call *call, size_t max, struct slice *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* Moves to the next piece: 1 there is one, 0 no more. What was left of the current piece is skipped. */
 int rpc_next_piece(struct rpc_call *call, struct fault *why) MUST_CHECK SUSPENDS;
