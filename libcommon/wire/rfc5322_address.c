@@ -314,10 +314,13 @@ static void read_token(struct reader *r)
 size_t rfc5322_parse_addresses(struct arena *a, struct slice value, struct rfc5322_address **out)
 {
     struct reader r = {
-        .arena = a, .p = value.p, .end = value.p + value.n,
+        .arena = a, .p = value.p, .end = value.n ? value.p + value.n : value.p,
         .phrase = BUF_INIT(TEXT_MAX), .local = BUF_INIT(TEXT_MAX), .comment = BUF_INIT(TEXT_MAX),
     };
 
+    *out = NULL;
+    if (value.n == 0)
+        return 0;
     while (r.p < r.end && r.count < RFC5322_ADDRESSES_MAX)
         read_token(&r);
     finish_address(&r);
