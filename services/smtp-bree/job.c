@@ -1,0 +1,295 @@
+/* job.c - one claimed message: its recipients grouped by destination, each told to the remote, each answer written down.
+ *
+ * Owns      struct job while the lease lasts. Called by the workers of main.c. Nothing here fails outwards: the message's state
+ *           says what happened. Suspends.
+ *
+ * Crash-safe: an answer of a remote is in the store before the next transaction begins, so a runner killed at any point sends
+ * nothing twice but what the remote took without its answer reaching the store (RFC 5321 4.2.5, 6.1).
+ */
+#include "bree.h"
+
+#include "base/json.h"
+
+static bool is_waiting(const struct email_recipient *r)
+{
+    return r->state == RECIPIENT_WAITING;
+}
+
+static struct slice domain_of(struct arena *a, struct slice address)
+{
+    ptrdiff_t at = slice_rfind_char(address, '@');
+
+    return at < 0 ? SLICE_NONE : arena_lower(a, slice_tail(address, (size_t)at + 1));
+}
+
+static size_t count_state(const struct email_doc *e, enum email_recipient_state state)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < e->recipient_count; i++)
+        n += e->recipients[i].state == state;
+    return n;
+}
+
+/* ---- what one reply means -------------------------------------------------------------------------- */
+
+static void set_reply(struct email_recipient *r, struct smtp_reply reply, struct slice mx)
+{
+    r->attempts++;
+    r->updated_at = clock_wall_ms();
+    r->code = reply.code;
+    r->status = reply.enhanced != NULL ? slice_of(reply.enhanced) : SLICE_NONE;
+    r->response = reply.text;
+    r->mx = mx;
+    if (reply.code >= 200 && reply.code < 300)
+        r->state = RECIPIENT_ACCEPTED;
+    else if (reply.code >= 500)
+        r->state = RECIPIENT_FAILED;
+}
+
+/* No answer from anybody: our own words, and later again. */
+static struct smtp_reply trouble_reply(struct arena *a, const struct fault *why)
+{
+    return (struct smtp_reply){ 421, why->code == FAULT_TIMEOUT ? "4.4.1" : "4.4.0", arena_copy(a, slice_of(why->text)) };
+}
+
+static void log_recipient(const struct job *job, const struct email_recipient *r, uint64_t took_us)
+{
+    static const char *const what[] = { "smtp-bree.deferred", "smtp-bree.sent", "smtp-bree.failed" };
+    struct log_doc doc = {
+        .level = r->state == RECIPIENT_ACCEPTED ? LIT("info") : LIT("warn"), .event = slice_of(what[r->state]), .message = r->response,
+        .domain = slice_of(job->email.domain), .alias = slice_of(job->email.alias), .user = slice_of(job->email.user),
+        .email = slice_of(job->email.id), .msg = slice_of(job->email.id), .mail_from = job->email.from, .rcpt_to = r->address,
+        .message_id = job->email.message_id, .mx = r->mx, .response = r->response, .code = r->code,
+    };
+
+    log_event(LOG_INFO, what[r->state], F_STR("msg", job->email.id), F_SLICE("to", r->address), F_SLICE("mx", r->mx), F_INT("code", r->code),
+              F_SLICE("response", r->response), F_INT("attempts", r->attempts), F_INT("took_us", took_us));
+    log_doc_add(bree.store, &doc);
+    metric_add(r->state == RECIPIENT_ACCEPTED ? bree.sent : r->state == RECIPIENT_FAILED ? bree.failed : bree.deferred, 1);
+}
+
+static json_t *delivery_entry(const struct email_recipient *r, const struct connection *c)
+{
+    json_t *d = json_object(), *mx = json_object(), *tls = json_object();
+
+    json_set_slice(d, "recipient", r->address);
+    json_set_slice(d, "date", slice_of(date_format_iso(clock_wall_ms()).s));
+    json_set_slice(d, "response", r->response);
+    json_set_int(d, "responseCode", r->code);
+    json_set_slice(mx, "host", slice_of(c->host));
+    json_set_slice(mx, "ip", slice_of(c->ip));
+    json_set_int(mx, "priority", c->to.preference);
+    json_object_set_new(d, "mx", mx);
+    json_set_bool(tls, "enabled", smtp_client_is_tls(c->to.client));
+    json_object_set_new(d, "tls", tls);
+    return d;
+}
+
+/* ---- one destination ----------------------------------------------------------------------------------- */
+
+struct batch {
+    struct smtp_client_rcpt rcpts[TRANSACTION_RCPTS];
+    size_t index[TRANSACTION_RCPTS];
+    size_t count;
+    struct slice domain;
+};
+
+static void batch_take(struct job *job, size_t first, struct batch *b)
+{
+    b->domain = domain_of(job->arena, job->email.recipients[first].address);
+    b->count = 0;
+    for (size_t i = first; i < job->email.recipient_count && b->count < TRANSACTION_RCPTS; i++) {
+        struct email_recipient *r = &job->email.recipients[i];
+
+        if (!is_waiting(r) || r->updated_at >= job->email.locked_at ||
+            !slice_equal(domain_of(job->arena, r->address), b->domain))
+            continue;
+        b->rcpts[b->count] = (struct smtp_client_rcpt){ .address = r->address, .orcpt = r->orcpt };
+        b->index[b->count++] = i;
+    }
+}
+
+static unsigned parse_ret(struct slice text)
+{
+    return slice_equal_nocase(text, LIT("FULL")) ? SMTP_RET_FULL : slice_equal_nocase(text, LIT("HDRS")) ? SMTP_RET_HDRS : SMTP_RET_NONE;
+}
+
+static int transact(struct job *job, struct batch *b, struct connection *c, struct deadline until, struct fault *why)
+{
+    AUTO(message_close) struct message_source *source = NULL;
+    struct smtp_client_mail mail = {
+        .from = job->email.from, .size = job->header.n + job->body_bytes, .eight_bit = job->email.is_8bit,
+        .smtputf8 = job->email.is_smtputf8, .requiretls = job->email.require_tls, .ret = (enum smtp_ret)parse_ret(job->email.dsn_return),
+        .envid = job->email.dsn_id, .rcpts = b->rcpts, .rcpt_count = b->count, .pull = message_pull,
+    };
+
+    if (message_open(job, until, &source, why) < 0)
+        return -1;
+    mail.arg = source;
+    return smtp_client_send(c->to.client, &mail, job->arena, until, why);
+}
+
+static void batch_note(struct job *job, struct batch *b, struct smtp_reply all, const struct connection *c, uint64_t started_us)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct email_recipient *r = &job->email.recipients[b->index[i]];
+        struct smtp_reply reply = b->rcpts[i].reply.code != 0 ? b->rcpts[i].reply : all;
+
+        reply.text = arena_copy(job->arena, reply.text);
+        reply.enhanced = reply.enhanced != NULL ? arena_cstr(job->arena, slice_of(reply.enhanced)) : "";
+        set_reply(r, reply, c != NULL ? arena_copy(job->arena, slice_of(c->host)) : SLICE_NONE);
+        log_recipient(job, r, clock_now_us() - started_us);
+    }
+}
+
+/* Sends to one destination. <0: the lease is lost or the store is away; stop. */
+static int batch_send(struct job *job, struct batch *b, bool more, struct fault *why)
+{
+    struct deadline until = deadline_in_ms(LEASE_MS / 2);
+    uint64_t started = clock_now_us();
+    struct smtp_reply all = SMTP_OK;
+    struct connection *c = NULL;
+    json_t *entry = NULL;
+    struct fault trouble;
+    int r = 0;
+
+    if (b->domain.n == 0)
+        all = SMTP_REPLY(550, "5.1.3", "The recipient has no domain");
+    else if (connection_get(b->domain, until, &c, &all, job->arena, &trouble) < 0 && all.code == 0)
+        all = trouble_reply(job->arena, &trouble);
+    if (c != NULL && transact(job, b, c, until, &trouble) < 0)
+        all = trouble.code == FAULT_INVALID ? (struct smtp_reply){ 554, "5.6.0", arena_copy(job->arena, slice_of(trouble.text)) }
+                                            : trouble_reply(job->arena, &trouble);
+    batch_note(job, b, all, c, started);
+    if (c != NULL && job->email.recipients[b->index[0]].state == RECIPIENT_ACCEPTED)
+        entry = delivery_entry(&job->email.recipients[b->index[0]], c);
+    connection_put(&c);
+    metric_observe_us(bree.took, clock_now_us() - started);
+    if (more)
+        r = email_save_progress(bree.store, &job->email, entry, deadline_in_ms(60000), why);
+    json_release(&entry);
+    return r;
+}
+
+static bool next_batch(struct job *job, size_t *at)
+{
+    for (; *at < job->email.recipient_count; (*at)++)
+        if (is_waiting(&job->email.recipients[*at]) && job->email.recipients[*at].updated_at < job->email.locked_at)
+            return true;
+    return false;
+}
+
+static int send_all(struct job *job, struct fault *why)
+{
+    struct batch *b = ARENA_NEW(job->arena, struct batch);
+    size_t at = 0;
+
+    while (next_batch(job, &at)) {
+        batch_take(job, at, b);
+        if (batch_send(job, b, job->email.recipient_count > b->count, why) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- the message's next state ------------------------------------------------------------------------------ */
+
+/* 1, 2, 5, 10, 20, 40, 60 minutes, then hourly; a tenth more or less, so that a crowd does not come back together. */
+static int64_t back_off_ms(int64_t attempts)
+{
+    static const int64_t minutes[] = { 1, 2, 5, 10, 20, 40, 60 };
+    size_t i = attempts < 1 ? 0 : (size_t)attempts - 1;
+    int64_t ms = minutes[i < COUNT(minutes) ? i : COUNT(minutes) - 1] * 60000;
+
+    return ms - ms / 10 + (int64_t)random_below((uint64_t)ms / 5);
+}
+
+static int64_t expires_at(const struct email_doc *e)
+{
+    return (e->date > e->created_at ? e->date : e->created_at) + EXPIRY_MS;
+}
+
+static void fail_open(struct job *job, struct smtp_reply reply)
+{
+    for (size_t i = 0; i < job->email.recipient_count; i++) {
+        struct email_recipient *r = &job->email.recipients[i];
+
+        if (!is_waiting(r))
+            continue;
+        set_reply(r, reply, r->mx);
+        log_recipient(job, r, 0);
+    }
+}
+
+static void next_state(struct job *job)
+{
+    struct email_doc *e = &job->email;
+    size_t waiting = count_state(e, RECIPIENT_WAITING), failed = count_state(e, RECIPIENT_FAILED);
+    int64_t now = clock_wall_ms();
+
+    e->attempts++;
+    e->updated_at = now;
+    if (waiting > 0) {
+        e->status = LIT("deferred");
+        e->next_attempt_at = now + back_off_ms(e->attempts);
+        if (e->next_attempt_at > expires_at(e))
+            e->next_attempt_at = expires_at(e);
+        return;
+    }
+    e->next_attempt_at = 0;
+    e->status = failed == 0 ? LIT("sent") : failed < e->recipient_count ? LIT("partially_sent") : LIT("bounced");
+}
+
+static void report(struct job *job)
+{
+    struct deadline until = deadline_in_ms(60000);
+    struct fault why;
+
+    if (job->email.is_bounce || job->email.from.n == 0)        /* never a bounce of a bounce (RFC 5321 4.5.5) */
+        return;
+    if (dsn_send(job, false, until, &why) < 0)
+        log_event(LOG_ERROR, "smtp-bree.dsn_failed", F_STR("msg", job->email.id), F_FAULT(&why));
+    if (clock_wall_ms() - job->email.created_at > DELAY_DSN_MS && dsn_send(job, true, until, &why) < 0)
+        log_event(LOG_ERROR, "smtp-bree.dsn_failed", F_STR("msg", job->email.id), F_FAULT(&why));
+}
+
+static int prepare(struct job *job, struct fault *why)
+{
+    struct deadline until = deadline_in_ms(LEASE_MS / 2);
+    int r = domain_find(bree.store, slice_of(job->email.domain), job->arena, until, &job->domain, why);
+
+    if (r < 0 && why->code == FAULT_NOT_FOUND) {
+        fail_open(job, SMTP_REPLY(550, "5.7.1", "The sender's domain is no longer here"));
+        return 1;
+    }
+    if (r < 0)
+        return -1;
+    if (clock_wall_ms() >= expires_at(&job->email)) {
+        fail_open(job, SMTP_REPLY(550, "5.4.7", "Tried for five days without success"));
+        return 1;
+    }
+    return message_prepare(job, until, why);
+}
+
+void job_run(struct job *job)
+{
+    struct fault why;
+    int r = prepare(job, &why);
+
+    if (r == 0)
+        r = send_all(job, &why);
+    if (r < 0 && why.code == FAULT_CONFLICT) {
+        log_event(LOG_WARN, "smtp-bree.lease_lost", F_STR("msg", job->email.id));
+        return;
+    }
+    if (r < 0) {                               /* key, blob or store: ours to mend, so later again */
+        log_event(LOG_ERROR, "smtp-bree.attempt_failed", F_STR("msg", job->email.id), F_FAULT(&why));
+        if (clock_wall_ms() >= expires_at(&job->email))
+            fail_open(job, SMTP_REPLY(550, "5.4.7", "Tried for five days without success"));
+    }
+    report(job);
+    next_state(job);
+    if (email_finish(bree.store, &job->email, NULL, deadline_in_ms(60000), &why) < 0)
+        log_event(LOG_ERROR, "smtp-bree.finish_failed", F_STR("msg", job->email.id), F_FAULT(&why));
+}

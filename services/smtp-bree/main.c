@@ -1,0 +1,167 @@
+/* main.c - fe-smtp-bree, the outbound queue runner: claims what is due, hands it to workers, sleeps until more is.
+ *
+ * Owns      the process: store, Redis, workers. No listening port but /metrics.
+ * Fails     at start only; later troubles are logged and the queue waits. Suspends.
+ */
+#include "bree.h"
+
+#include <unistd.h>
+
+struct bree bree;
+
+static struct config config;
+
+static const struct config_var vars[] = {
+    VAR_STRING(struct config, store_uri, "STORE_URI", "embedded:/var/lib/fe/store.sqlite", "document store"),
+    VAR_STRING(struct config, store_key_file, "STORE_KEY_FILE", "", "key file of the embedded store"),
+    VAR_STRING(struct config, redis_host, "REDIS_HOST", "127.0.0.1", "Redis, wakes the runner at once; empty: it polls"),
+    VAR_PORT(struct config, redis_port, "REDIS_PORT", "6379", "port of Redis"),
+    VAR_SECRET(struct config, redis_password, "REDIS_PASSWORD", "", "password of Redis"),
+    VAR_STRING(struct config, host, "SMTP_HOST", "localhost", "our name: EHLO, reports"),
+    VAR_STRING(struct config, local_ip, "SMTP_SOURCE_IP", "", "source address of connections; empty: the system's choice"),
+    VAR_PORT(struct config, out_port, "SMTP_OUT_PORT", "25", "port of remote servers"),
+    VAR_BOOL(struct config, allow_private, "OUTBOUND_ALLOW_PRIVATE", "false", "may connect to loopback and private addresses"),
+    VAR_INT(struct config, concurrency, "SMTP_QUEUE_CONCURRENCY", "20", "1", "200", "messages sent at once"),
+    VAR_SECRET(struct config, helper_key, "HELPER_ENCRYPTION_KEY", NULL, "opens the DKIM keys in domain documents"),
+    VAR_STRING(struct config, ca_path, "TLS_CA_PATH", "", "PEM roots; empty: the system's"),
+    VAR_MS(struct config, poll_ms, "SMTP_QUEUE_POLL", "5s", "100ms", "5m", "how often the queue is looked at without an event"),
+};
+
+static void worker(void *arg)
+{
+    struct job *job = arg;
+
+    job_run(job);
+    buf_free(&job->header);
+    arena_free(&job->arena);
+    free(job);
+    bree.busy--;
+    fiber_event_signal(&bree.wake);
+}
+
+/* 1: claimed and handed to a worker, 0: nothing is due. */
+static int claim_one(struct fault *why)
+{
+    struct job *job = calloc(1, sizeof(*job));
+    int r;
+
+    if (job == NULL)
+        abort();
+    job->arena = arena_new(0);
+    job->header = BUF_INIT(HEADER_MAX);
+    r = email_claim(bree.store, slice_of(bree.name), LEASE_MS, job->arena, deadline_in_ms(30000), &job->email, why);
+    if (r == 0) {
+        bree.busy++;
+        r = fiber_group_start(&bree.workers, "mail", worker, job, why);
+        if (r == 0)
+            return 1;
+        bree.busy--;                           /* its lease will run out */
+    } else if (why->code == FAULT_NOT_FOUND) {
+        r = 0;
+    }
+    arena_free(&job->arena);
+    free(job);
+    return r;
+}
+
+static uint64_t sleep_ms(void)
+{
+    struct fault why;
+    int64_t due = 0, now = clock_wall_ms();
+
+    if (email_next_due(bree.store, deadline_in_ms(5000), &due, &why) < 0 || due == 0 || due - now > (int64_t)config.poll_ms)
+        return config.poll_ms;
+    return due > now ? (uint64_t)(due - now) : 1;
+}
+
+static void runner(UNUSED void *arg)
+{
+    struct fault why;
+    int r;
+
+    while (!bree.stopping) {
+        r = bree.busy < (unsigned)config.concurrency ? claim_one(&why) : 2;
+        if (r == 1)
+            continue;
+        if (r < 0)
+            log_event(LOG_WARN, "smtp-bree.claim_failed", F_FAULT(&why));
+        connections_close(false);
+        (void)fiber_event_wait(&bree.wake, deadline_in_ms(r == 2 ? config.poll_ms : sleep_ms()), NULL);
+    }
+}
+
+static void queue_event(UNUSED void *arg, UNUSED enum redis_event event, UNUSED struct slice channel, UNUSED struct slice payload)
+{
+    fiber_event_signal(&bree.wake);
+}
+
+static double busy_now(UNUSED void *arg)
+{
+    return bree.busy;
+}
+
+static void make_metrics(void)
+{
+    bree.sent = metric_counter("fe_queue_sent_total", "recipients whose server took the message");
+    bree.deferred = metric_counter("fe_queue_deferred_total", "attempts that have to be repeated");
+    bree.failed = metric_counter("fe_queue_failed_total", "recipients given up");
+    bree.took = metric_histogram_us("fe_queue_transaction_seconds", "one transaction with a remote server");
+    (void)metric_gauge("fe_queue_busy", "messages being sent", busy_now, NULL);
+}
+
+static int open_redis(struct fault *why)
+{
+    struct redis_options options = { .host = config.redis_host, .port = config.redis_port, .password = config.redis_password };
+
+    if (config.redis_host[0] == '\0')
+        return 0;
+    if (redis_new(&options, &bree.redis, why) < 0)
+        return -1;
+    (void)redis_subscribe(bree.redis, LIT("queue"), queue_event, NULL);
+    return 0;
+}
+
+static int start(UNUSED void *arg, struct fault *why)
+{
+    struct store_options store = { .uri = config.store_uri, .key_file = config.store_key_file };
+    char host[40] = "";
+
+    bree.config = &config;
+    fiber_event_init(&bree.wake);
+    fiber_group_init(&bree.workers);
+    (void)gethostname(host, sizeof(host) - 1);
+    (void)snprintf(bree.name, sizeof(bree.name), "%s:%d", host, (int)getpid());
+    make_metrics();
+    if (store_open(&store, &bree.store, why) < 0 || open_redis(why) < 0 ||
+        tls_client_new(config.ca_path[0] != '\0' ? config.ca_path : NULL, &bree.tls, why) < 0)
+        return -1;
+    return fiber_start("runner", runner, NULL, why);
+}
+
+static void drain(UNUSED void *arg, UNUSED struct deadline until)
+{
+    bree.stopping = true;
+    fiber_event_broadcast(&bree.wake);
+    fiber_group_join(&bree.workers);           /* each ends its transaction; service_run's own limit stands behind it */
+    connections_close(true);
+    store_close(&bree.store);
+}
+
+static int health(UNUSED void *arg, struct fault *why)
+{
+    struct store_options store = { .uri = config.store_uri, .key_file = config.store_key_file };
+
+    if (store_open(&store, &bree.store, why) < 0)
+        return -1;
+    return store_ping(bree.store, deadline_in_ms(5000), why);
+}
+
+int main(int argc, char **argv)
+{
+    const struct service service = {
+        .name = "smtp_bree", .vars = vars, .var_count = COUNT(vars), .config = &config,
+        .start = start, .drain = drain, .health = health,
+    };
+
+    return service_run(&service, argc, argv);
+}
