@@ -156,13 +156,16 @@ static void attempt_fiber(void *arg)
 
 static const char *attempt(struct attempt *a)
 {
+    static const char *const usual[] = {"Subject: x\r\n\r\n", ".dot\r\n", NULL};
+    const char *text;
+
     buf_init(&a->verdicts, 65536);
     if (a->pieces == NULL)
-        a->pieces = SCRIPT("Subject: x\r\n\r\n", ".dot\r\n");
+        a->pieces = usual;
     if (a->mail.from.p == NULL)
         a->mail.from = LIT("a@b.org");
     loop_run_fiber(attempt_fiber, a);
-    const char *text = arena_cstr(a->t->arena, buf_slice(&a->verdicts));
+    text = arena_cstr(a->t->arena, buf_slice(&a->verdicts));
     buf_free(&a->verdicts);
     return text;
 }
