@@ -198,7 +198,11 @@ static int start_tls(struct opening *op)
     };
     struct deadline until = deadline_earlier(op->until, deadline_in_ms(op->c->command_ms));
 
-    return stream_start_tls_client(op->c->stream, o->tls, &tls, until, op->why);
+    if (stream_start_tls_client(op->c->stream, o->tls, &tls, until, op->why) == 0)
+        return 0;
+    if (op->why->code == FAULT_DENIED)
+        op->why->code = FAULT_PROTOCOL;   /* the certificate; DENIED is for what the remote says */
+    return fault_prefix(op->why, "TLS");
 }
 
 /* RFC 3207: what the remote said before the handshake is forgotten, by the stream and here. */
@@ -215,9 +219,7 @@ static int upgrade(struct opening *op)
         return -1;
     if (op->refusal->code != 220)
         return must ? fault_set(op->why, FAULT_PROTOCOL, "TLS is required, STARTTLS was refused: %d", op->refusal->code) : 0;
-    if (start_tls(op) < 0)
-        return fault_prefix(op->why, "TLS");
-    return say_hello(op);
+    return start_tls(op) < 0 ? -1 : say_hello(op);
 }
 
 static int authenticate(struct opening *op)
@@ -252,7 +254,7 @@ static int greet(struct opening *op)
     uint64_t ms = or_default(op->o->greeting_ms, 2 * 60 * 1000);
 
     if (op->o->implicit_tls && start_tls(op) < 0)
-        return fault_prefix(op->why, "TLS");
+        return -1;
     if (client_read_reply(op->c, ms, op->until, op->in, op->refusal, op->why) < 0)
         return -1;
     return op->refusal->code == 220 ? 0 : refused(op, "connection");
