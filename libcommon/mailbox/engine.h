@@ -133,7 +133,7 @@ struct engine_body;
 /* `size_max`: more is FAULT_LIMIT on write. */
 int engine_body_new(uint64_t size_max, struct engine_body **out, struct fault *why) MUST_CHECK;
 void engine_body_free(struct engine_body **b);                           /* closer */
-/* 1: call engine_body_stage before writing on (it is an error not to for long). */
+/* At most 256 KiB at once. 1: call engine_body_stage before writing on (it is an error not to for long). */
 int engine_body_write(struct engine_body *b, struct slice bytes, struct fault *why) MUST_CHECK;
 /* Moves finished chunks into the mailbox's file, in a transaction of their own; not inside engine_begin. From then on the body can be
  * appended through this handle only.                                                                                            */

@@ -1,0 +1,44 @@
+/* engine_search.h - what searching and its index share. Owns nothing; included by engine_search.c and engine_index*.c. */
+#pragma once
+
+#include "mailbox/engine_internal.h"
+
+#define SEARCH_TEXT_MAX ((size_t)256 << 20)       /* folded text of one message */
+
+enum answer { ANSWER_NO, ANSWER_YES, ANSWER_OPEN };
+
+struct search_cond {                  /* a search_node made ready */
+    enum search_op op;
+    uint64_t number;                  /* of text conditions: their place in search.texts */
+    struct keyword_bits keywords;
+    struct slice field, text;         /* folded */
+    struct uid_set uids;
+    struct search_cond *children, *next;
+};
+
+struct candidate {
+    struct message message;
+    bool sent_known, has_sent_day;
+    int64_t sent_day;
+    unsigned char *texts;             /* enum answer per text condition; NULL: all open */
+};
+
+struct search {
+    struct engine *e;
+    int64_t folder, now_ms;
+    struct arena *arena, *window;
+    struct search_cond *root;
+    struct search_cond **texts;
+    size_t text_count, nodes;
+    bool wants_sent;
+    struct candidate *open;
+    size_t open_count;
+    struct body_reader reader;
+    struct uid_set_builder uids;
+    uint64_t highestmodseq;
+};
+
+enum answer search_judge(const struct search *s, const struct search_cond *c, const struct candidate *m);
+bool search_text_matches(const struct search_cond *c, const struct search_text *text);
+/* Fills candidate.texts where the index knows the answer (engine_index.c). */
+int index_narrow(struct search *s, struct fault *why);
