@@ -17,3 +17,8 @@
 
 /* AUTO(closer) T x = none; runs closer(&x) when x leaves scope. Closers are harmless on "none". */
 #define AUTO(closer) __attribute__((cleanup(closer)))
+
+/* For the rare result of a MUST_CHECK function that really does not matter; gcc takes no (void) for it. */
+static inline void ignore_result(UNUSED long result)
+{
+}

@@ -184,7 +184,7 @@ static void failures_note(struct login *l, struct slice network, struct slice us
     *f = (struct failures){ 1, clock_now_ms() + FAILURE_WINDOW_MS };
     free(map_set(l->failures, seen, f));
     if (l->options.redis != NULL)
-        (void)redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, NULL);
+        ignore_result(redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, NULL));
 }
 
 /* From the third failure on: 1 s, 2 s, 4 s, at most 8 s. */
@@ -365,7 +365,7 @@ static void cache_put(struct login *l, struct slice key, const struct hashing *h
         cache_drop(l, is_any, SLICE_NONE);
     c->data_key = secret_ref(h->data_key);
     c->until_ms = clock_now_ms() + l->options.cache_ms;
-    (void)slice_copy_cstr(slice_of(h->wrap_id), c->wrap_id, sizeof(c->wrap_id));
+    ignore_result(slice_copy_cstr(slice_of(h->wrap_id), c->wrap_id, sizeof(c->wrap_id)));
     was = map_set(l->cache, key, c);
     if (was != NULL)
         cached_free(was);
@@ -410,7 +410,7 @@ static int password_check(struct login *l, const struct subject *s, struct slice
     if (r == 0) {
         cache_put(l, key, h);
         result_fill(s, name, domain, slice_of(h->wrap_id), h->data_key, in, out);
-        (void)alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, NULL);
+        ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, NULL));
     } else {
         *why = h->why;
     }

@@ -56,8 +56,8 @@ int connection_get(struct slice domain, struct deadline until, struct connection
             connection_free(c);
             return -1;
         }
-        (void)slice_copy_cstr(c->to.host, c->host, sizeof(c->host));
-        (void)slice_copy_cstr(c->to.ip, c->ip, sizeof(c->ip));
+        ignore_result(slice_copy_cstr(c->to.host, c->host, sizeof(c->host)));
+        ignore_result(slice_copy_cstr(c->to.ip, c->ip, sizeof(c->ip)));
     }
     *out = c;
     return 0;

@@ -79,7 +79,7 @@ static int read_message(struct rpc_call *call, struct appending *a, struct fault
 {
     struct engine_message *m = &a->messages[a->count];
     struct body_feed feed = { .box = act_session(call)->box };
-    uint64_t bytes;
+    uint64_t bytes = 0;
 
     if (read_head(call, m, &bytes, why) < 0 || engine_body_new(ENGINE_MESSAGE_MAX, &m->body, why) < 0)
         return -1;

@@ -45,7 +45,7 @@ struct box *box_get(struct slice alias_id)
     b = calloc(1, sizeof(*b));
     if (b == NULL)
         abort();
-    (void)slice_copy_cstr(alias_id, b->alias_id, sizeof(b->alias_id));
+    ignore_result(slice_copy_cstr(alias_id, b->alias_id, sizeof(b->alias_id)));
     fiber_mutex_init(&b->lock);
     timer_init(&b->idle, idle_over, b);
     map_set(server.boxes, alias_id, b);
@@ -189,7 +189,7 @@ void box_publish(const struct box *b, uint64_t modseq, uint64_t folder_id)
     (void)snprintf(channel, sizeof(channel), "mbox:%s", b->alias_id);
     (void)snprintf(payload, sizeof(payload), "{\"modseq\":%llu,\"folder\":%llu}", (unsigned long long)modseq,
                    (unsigned long long)folder_id);
-    (void)redis_publish(server.redis, slice_of(channel), slice_of(payload), NULL);   /* lost: sessions poll */
+    ignore_result(redis_publish(server.redis, slice_of(channel), slice_of(payload), NULL));   /* lost: sessions poll */
 }
 
 void boxes_close(struct deadline until)
