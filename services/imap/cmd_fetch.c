@@ -10,30 +10,7 @@
 #include "imap_sync.h"
 #include "wire/uid_set.h"
 
-#define PAGE_ROWS 8192u                 /* rows asked for at once */
-
 #define BEYOND_ROWS ((unsigned)(IMAP_FETCH_ENVELOPE | IMAP_FETCH_BODY | IMAP_FETCH_BODYSTRUCTURE))
-
-/* The first `most` members of *rest move into the result. */
-static struct uid_set cut_page(struct arena *in, struct uid_set *rest, uint64_t most)
-{
-    struct uid_set_builder b = uid_set_builder_make(in);
-
-    while (rest->count > 0 && most > 0) {
-        struct uid_range *r = &rest->ranges[0];
-        uint64_t have = (uint64_t)r->last - r->first + 1;
-        if (have > most) {
-            uid_set_add_range(&b, r->first, r->first + (uint32_t)most - 1);
-            r->first += (uint32_t)most;
-            break;
-        }
-        uid_set_add_range(&b, r->first, r->last);
-        most -= have;
-        rest->ranges++;
-        rest->count--;
-    }
-    return uid_set_finish(&b);
-}
 
 /* ---- rows only ------------------------------------------------------------------------------------------------------- */
 
@@ -44,7 +21,7 @@ static int fetch_rows(struct imap_cmd *cmd, struct uid_set uids, unsigned attrs)
     struct uid_set rest = uid_set_copy(cmd->arena, uids);
 
     while (rest.count > 0) {
-        struct uid_set page = cut_page(page_arena, &rest, PAGE_ROWS);
+        struct uid_set page = imap_cut_page(page_arena, &rest);
         struct mailbox_row *rows;
         size_t count;
         if (mailbox_get_rows(s->mailbox, s->view->folder_id, page, page_arena, cmd->until, &rows, &count, &cmd->why) < 0)

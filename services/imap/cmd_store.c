@@ -59,10 +59,10 @@ static struct uid_set uids_of_rows(struct imap_cmd *cmd, const struct mailbox_ro
 }
 
 /* Messages whose flags were as asked already are in no row of the answer, but the client wants to hear of them. */
-static int tell_unchanged(struct imap_cmd *cmd, const struct store_args *args, const struct mailbox_stored *done, unsigned attrs)
+static int tell_unchanged(struct imap_cmd *cmd, struct uid_set page, const struct mailbox_stored *done, unsigned attrs)
 {
     struct imap_session *s = cmd->session;
-    struct uid_set rest = uid_set_subtract(cmd->arena, args->uids, uids_of_rows(cmd, done->rows, done->row_count));
+    struct uid_set rest = uid_set_subtract(cmd->arena, page, uids_of_rows(cmd, done->rows, done->row_count));
     struct mailbox_row *rows;
     size_t count;
 
@@ -75,7 +75,7 @@ static int tell_unchanged(struct imap_cmd *cmd, const struct store_args *args, c
     return 0;
 }
 
-static int tell_stored(struct imap_cmd *cmd, const struct store_args *args, const struct mailbox_stored *done)
+static int tell_stored(struct imap_cmd *cmd, const struct store_args *args, struct uid_set page, const struct mailbox_stored *done)
 {
     unsigned attrs = imap_unasked_attrs(cmd);
 
@@ -88,16 +88,36 @@ static int tell_stored(struct imap_cmd *cmd, const struct store_args *args, cons
     if (attrs & (IMAP_FETCH_FLAGS | IMAP_FETCH_MODSEQ))
         imap_tell_rows(cmd, done->rows, done->row_count, attrs);
     imap_note_change(cmd, done->from_modseq, done->modseq);
-    return args->silent ? 0 : tell_unchanged(cmd, args, done, attrs);
+    return args->silent ? 0 : tell_unchanged(cmd, page, done, attrs);
 }
 
-static int reply_stored(struct imap_cmd *cmd, const struct mailbox_stored *done)
+/* Large sets go in pages, each a transaction, so that neither side holds a whole mailbox in memory. */
+static int store_pages(struct imap_cmd *cmd, const struct store_args *args, struct uid_set *conflicts)
+{
+    struct imap_session *s = cmd->session;
+    struct uid_set rest = uid_set_copy(cmd->arena, args->uids);
+
+    *conflicts = UID_SET_EMPTY;
+    while (rest.count > 0) {
+        struct uid_set page = imap_cut_page(cmd->arena, &rest);
+        struct mailbox_stored done;
+        if (mailbox_store(s->mailbox, s->view->folder_id, page, args->mode, args->flags.flags, args->flags.keywords,
+                          args->flags.keyword_count, args->unchanged_since, cmd->arena, cmd->until, &done, &cmd->why) < 0)
+            return -1;
+        if (tell_stored(cmd, args, page, &done) < 0)
+            return -1;
+        *conflicts = uid_set_union(cmd->arena, *conflicts, done.conflicts);
+    }
+    return 0;
+}
+
+static int reply_stored(struct imap_cmd *cmd, struct uid_set conflicts)
 {
     struct slice text;
 
-    if (done->conflicts.count == 0)
+    if (conflicts.count == 0)
         return imap_reply_ok(cmd, "STORE completed");
-    text = uid_set_format(cmd->by_uid ? done->conflicts : uid_set_to_seqs(cmd->arena, cmd->session->view->uids, done->conflicts), cmd->arena);
+    text = uid_set_format(cmd->by_uid ? conflicts : uid_set_to_seqs(cmd->arena, cmd->session->view->uids, conflicts), cmd->arena);
     return imap_reply_printf(cmd, "OK [MODIFIED %.*s] conditional STORE failed for these", SLICE(text));
 }
 
@@ -105,7 +125,7 @@ int cmd_store(struct imap_cmd *cmd)
 {
     struct imap_session *s = cmd->session;
     struct store_args args;
-    struct mailbox_stored done;
+    struct uid_set conflicts;
 
     if (!take_args(cmd, &args))
         return imap_reply_args(cmd);
@@ -113,12 +133,8 @@ int cmd_store(struct imap_cmd *cmd)
         return imap_reply_no(cmd, "[READ-ONLY] mailbox is selected read-only");
     if (args.conditional)
         s->enabled |= ENABLED_CONDSTORE;
-    if (args.uids.count == 0)
-        return imap_reply_ok(cmd, "STORE completed, no such messages");
-    if (mailbox_store(s->mailbox, s->view->folder_id, args.uids, args.mode, args.flags.flags, args.flags.keywords, args.flags.keyword_count,
-                      args.unchanged_since, cmd->arena, cmd->until, &done, &cmd->why) < 0)
+    cmd->until = deadline_in_ms(IMAP_TRANSFER_MS);
+    if (store_pages(cmd, &args, &conflicts) < 0)
         return imap_reply_fault(cmd);
-    if (tell_stored(cmd, &args, &done) < 0)
-        return imap_reply_fault(cmd);
-    return reply_stored(cmd, &done);
+    return reply_stored(cmd, conflicts);
 }

@@ -183,3 +183,24 @@ bool imap_take_uids(struct imap_cmd *cmd, struct uid_set *out)
     *out = uid_set_intersect(cmd->arena, *out, cmd->session->view->uids);
     return true;
 }
+
+struct uid_set imap_cut_page(struct arena *in, struct uid_set *rest)
+{
+    struct uid_set_builder b = uid_set_builder_make(in);
+    uint64_t most = IMAP_PAGE_ROWS;
+
+    while (rest->count > 0 && most > 0) {
+        struct uid_range *r = &rest->ranges[0];
+        uint64_t have = (uint64_t)r->last - r->first + 1;
+        if (have > most) {
+            uid_set_add_range(&b, r->first, r->first + (uint32_t)most - 1);
+            r->first += (uint32_t)most;
+            break;
+        }
+        uid_set_add_range(&b, r->first, r->last);
+        most -= have;
+        rest->ranges++;
+        rest->count--;
+    }
+    return uid_set_finish(&b);
+}

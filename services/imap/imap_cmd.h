@@ -62,3 +62,6 @@ int imap_flush(struct imap_cmd *cmd) SUSPENDS;          /* hands over all */
 bool imap_take_uids(struct imap_cmd *cmd, struct uid_set *out) MUST_CHECK;
 /* The same before it is narrowed to the view: by UID anything goes. For VANISHED. */
 bool imap_take_uids_raw(struct imap_cmd *cmd, struct uid_set *out) MUST_CHECK;
+/* The first IMAP_PAGE_ROWS members of *rest move into the result. *rest's ranges are written to. */
+#define IMAP_PAGE_ROWS 8192u
+struct uid_set imap_cut_page(struct arena *in, struct uid_set *rest);

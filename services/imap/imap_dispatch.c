@@ -122,11 +122,12 @@ static void account(struct imap_cmd *cmd)
 {
     struct imap_session *s = cmd->session;
     uint64_t took_us = clock_now_us() - cmd->begun_us;
+    bool fine = cmd->result ? cmd->result[0] == 'o' : !s->broken;
 
     s->command_count++;
     metric_add(s->server->commands, 1);
     metric_observe_us(s->server->command_us, took_us);
-    log_event(cmd->result && cmd->result[0] == 'o' ? LOG_DEBUG : LOG_INFO, "imap.cmd.done", F_ID("conn", s->id.s), F_STR("cmd", cmd->name),
+    log_event(fine ? LOG_DEBUG : LOG_INFO, "imap.cmd.done", F_ID("conn", s->id.s), F_STR("cmd", cmd->name),
               F_BOOL("uid", cmd->by_uid), F_STR("result", cmd->result ? cmd->result : s->broken ? "broken" : "waits"),
               F_INT("took_us", took_us), F_INT("bytes_out", s->bytes_out));
 }

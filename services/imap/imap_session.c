@@ -257,7 +257,7 @@ static struct deadline session_next_timer(const struct imap_session *s)
 
     if (s->resume && s->state != IMAP_NOT_AUTHENTICATED) {
         at = deadline_earlier(at, (struct deadline){ s->keepalive_ms + config->keepalive_ms });
-        if (s->view && !imap_server_hears_changes(s->server))
+        if (s->view && (s->stale || !imap_server_hears_changes(s->server)))
             at = deadline_earlier(at, (struct deadline){ s->view->synced_ms + config->poll_ms });
     }
     return at;
@@ -307,6 +307,8 @@ static void session_park(struct imap_session *s)
         session_end(s, "peer has gone");
         return;
     }
+    if (s->resume && s->view && s->view->hinted > s->view->modseq)
+        stream_kick(s->stream);         /* the hint came while we looked */
     stream_park(s->stream, session_is_ready, session_wake, s, most, session_next_timer(s));
 }
 

@@ -223,7 +223,8 @@ static void sync(struct imap_cmd *cmd)
             imap_session_bye(s, "the selected mailbox is no longer there");
         else
             log_event(LOG_WARN, "imap.sync.failed", F_ID("conn", s->id.s), F_FAULT(&why));
-        s->stale = true;
+        s->stale = true;                /* again after IMAP_POLL_INTERVAL or with the next command */
+        view->hinted = 0;
         return;
     }
     if (changes.folder.uidvalidity != view->uidvalidity) {
