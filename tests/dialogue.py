@@ -14,12 +14,13 @@ A file is a list of lines, played from top to bottom:
     closed                      the server must have closed the connection; "closed2"
     repeat 300 C: text          sends the same line several times
     <name>                      in an S: line: takes the text there (no spaces) under this name
-    $name                       in C: and S: lines: that text; $user, $password are the account's
+    $name                       in C: and S: lines: that text; $user, $password, $plain (for SASL) are the account's
     \r \n \0 \x41             in C: lines, those bytes; a final \ means: no CRLF
 
 Exit status 0 when every file played to its end. Waiting for a line is limited (--seconds).
 """
 import argparse
+import base64
 import re
 import socket
 import ssl
@@ -207,6 +208,7 @@ def main():
         if options.account:
             made = subprocess.run(options.account, shell=True, check=True, capture_output=True, text=True).stdout.split()
             variables["user"], variables["password"] = made[0], made[1]
+        variables["plain"] = base64.b64encode(f"\0{variables['user']}\0{variables['password']}".encode()).decode()
         player = Player(options, variables)
         try:
             player.play(path)

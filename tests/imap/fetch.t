@@ -1,14 +1,14 @@
 # tests/imap/fetch.t - RFC 9051 6.4.5, 7.5.2; implicit \Seen; RFC 3516 BINARY
 login user
-C: a0 APPEND INBOX "01-Feb-2024 10:00:00 +0000" {171+}\r\nFrom: A <a@x.test>\r\nTo: b@y.test\r\nSubject: Hello\r\nDate: Thu, 01 Feb 2024 09:00:00 +0000\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8gd29ybGQ=\r\n
+C: a0 APPEND INBOX "01-Feb-2024 10:00:00 +0000" {170+}\r\nFrom: A <a@x.test>\r\nTo: b@y.test\r\nSubject: Hello\r\nDate: Thu, 01 Feb 2024 09:00:00 +0000\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8gd29ybGQ=\r\n
 S: a0 OK ...
 C: a1 SELECT INBOX
 S*: a1 OK ...
 C: a2 FETCH 1 ALL
-S: * 1 FETCH (FLAGS () INTERNALDATE " 1-Feb-2024 10:00:00 +0000" RFC822.SIZE 171 ENVELOPE ("Thu, 01 Feb 2024 09:00:00 +0000" "Hello" (("A" NIL "a" "x.test")) (("A" NIL "a" "x.test")) (("A" NIL "a" "x.test")) ((NIL NIL "b" "y.test")) NIL NIL NIL NIL))
+S: * 1 FETCH (FLAGS () INTERNALDATE " 1-Feb-2024 10:00:00 +0000" RFC822.SIZE 170 ENVELOPE ("Thu, 01 Feb 2024 09:00:00 +0000" "Hello" (("A" NIL "a" "x.test")) (("A" NIL "a" "x.test")) (("A" NIL "a" "x.test")) ((NIL NIL "b" "y.test")) NIL NIL NIL NIL))
 S: a2 OK ...
 C: a3 UID FETCH 1:* (BODYSTRUCTURE)
-S: * 1 FETCH (UID 1 BODYSTRUCTURE ("TEXT" "PLAIN" NIL NIL NIL "BASE64" 18 1...))
+S: * 1 FETCH (UID 1 BODYSTRUCTURE ("text" "plain" ("charset" "us-ascii") NIL NIL "base64" 18 1 ...))
 S: a3 OK ...
 C: a4 FETCH 1 (BODY.PEEK[HEADER.FIELDS (Subject)] BODY.PEEK[TEXT]<0.4>)
 S: * 1 FETCH (BODY[HEADER.FIELDS (Subject)] {18}

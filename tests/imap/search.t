@@ -1,6 +1,6 @@
 # tests/imap/search.t - RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 5032, RFC 7162 3.1.5
 login user
-C: a0 APPEND INBOX (\Seen) "01-Feb-2024 10:00:00 +0000" {40+}\r\nFrom: anna@x.test\r\nSubject: one\r\n\r\nred\r\n (\Flagged) "02-Feb-2024 10:00:00 +0000" {40+}\r\nFrom: bert@x.test\r\nSubject: two\r\n\r\nBlu\r\n ($Work) "03-Feb-2024 10:00:00 +0000" {42+}\r\nFrom: anna@x.test\r\nSubject: two\r\n\r\nÄpfel\r\n
+C: a0 APPEND INBOX (\Seen) "01-Feb-2024 10:00:00 +0000" {40+}\r\nFrom: anna@x.test\r\nSubject: one\r\n\r\nred\r\n (\Flagged) "02-Feb-2024 10:00:00 +0000" {40+}\r\nFrom: bert@x.test\r\nSubject: two\r\n\r\nBlu\r\n ($Work) "03-Feb-2024 10:00:00 +0000" {43+}\r\nFrom: anna@x.test\r\nSubject: two\r\n\r\nÄpfel\r\n
 S: a0 OK ...
 C: a1 SELECT INBOX
 S*: a1 OK ...
