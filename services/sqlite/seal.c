@@ -55,7 +55,7 @@ static void committer(UNUSED void *arg)
         uint64_t started = clock_now_us();
 
         group_take(g);
-        (void)pool_run(OFFLOAD_DB, group_commit, g, &why);
+        ignore_result(pool_run(OFFLOAD_DB, group_commit, g, &why));     /* each item's own flag tells */
         metric_observe_us(server.group_us, clock_now_us() - started);
         for (size_t i = 0; i < g->count; i++) {
             struct waiting *w = g->member[i];
@@ -73,25 +73,31 @@ static void committer(UNUSED void *arg)
 
 int seal_commit(struct sealed_writer **writer, struct fault *why)
 {
-    struct waiting w = { .writer = *writer };
+    struct waiting *w;
+    int r = 0;
 
     if (!committing) {
         if (fiber_start("seal", committer, NULL, why) < 0)
             return -1;
         committing = true;
     }
+    w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        abort();
+    w->writer = *writer;
     *writer = NULL;
-    fiber_event_init(&w.ready);
+    fiber_event_init(&w->ready);
     if (last != NULL)
-        last->next = &w;
+        last->next = w;
     else
-        first = &w;
-    last = &w;
-    while (!w.done)
-        (void)fiber_event_wait(&w.ready, DEADLINE_NEVER, NULL);
-    if (!w.ok) {
-        *why = w.why;
-        return -1;
+        first = w;
+    last = w;
+    while (!w->done)
+        (void)fiber_event_wait(&w->ready, DEADLINE_NEVER, NULL);
+    if (!w->ok) {
+        *why = w->why;
+        r = -1;
     }
-    return 0;
+    free(w);
+    return r;
 }
