@@ -45,22 +45,31 @@ static int put_piece(struct imap_cmd *cmd, struct slice piece)
     return 0;
 }
 
-/* The literal's length was promised: fewer or more bytes cannot be repaired. */
-static int put_section_bytes(struct body_fetch *b, uint64_t promised)
+enum section_use { SECTION_SENT, SECTION_SKIPPED };
+
+/* Up to the empty piece that ends a section. The literal's length was promised: fewer or more bytes cannot be repaired. */
+static int take_section(struct body_fetch *b, uint64_t promised, enum section_use use)
 {
     struct imap_cmd *cmd = b->cmd;
     struct slice piece;
+    uint64_t left = promised;
 
-    for (uint64_t left = promised; left > 0; left -= piece.n) {
-        if (mailbox_fetch_read(b->from, &piece, &cmd->why) < 0 || piece.n == 0 || piece.n > left) {
-            log_event(LOG_ERROR, "imap.fetch.cut", F_ID("conn", cmd->session->id.s), F_INT("left", left), F_FAULT(&cmd->why));
-            cmd->session->broken = true;
-            return -1;
+    for (;;) {
+        if (mailbox_fetch_read(b->from, &piece, &cmd->why) < 0)
+            break;
+        if (piece.n == 0 && left == 0)
+            return 0;
+        if (piece.n == 0 || piece.n > left) {
+            (void)fault_set(&cmd->why, FAULT_PROTOCOL, "section is not as long as announced");
+            break;
         }
-        if (put_piece(cmd, piece) < 0)
+        left -= piece.n;
+        if (use == SECTION_SENT && put_piece(cmd, piece) < 0)
             return -1;
     }
-    return 0;
+    log_event(LOG_ERROR, "imap.fetch.cut", F_ID("conn", cmd->session->id.s), F_INT("left", left), F_FAULT(&cmd->why));
+    cmd->session->broken = true;
+    return -1;
 }
 
 static int put_section(struct body_fetch *b, size_t i, const struct mailbox_fetched *m)
@@ -73,14 +82,14 @@ static int put_section(struct body_fetch *b, size_t i, const struct mailbox_fetc
     (void)buf_append(out, asked->label);
     if (asked->size_only) {
         (void)buf_printf(out, " %llu", (unsigned long long)(exists ? bytes : 0));
-        return 0;
+        return exists ? take_section(b, bytes, SECTION_SKIPPED) : 0;
     }
     if (!exists) {
         (void)buf_append(out, LIT(" NIL"));
         return 0;
     }
     (void)buf_printf(out, asked->section.decode ? " ~{%llu}\r\n" : " {%llu}\r\n", (unsigned long long)bytes);
-    return put_section_bytes(b, bytes);
+    return take_section(b, bytes, SECTION_SENT);
 }
 
 /* ---- one message ------------------------------------------------------------------------------------------------------- */

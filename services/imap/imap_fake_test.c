@@ -268,7 +268,7 @@ int mailbox_fetch_next(struct mailbox_fetch *f, struct arena *in, struct mailbox
     return 0;
 }
 
-/* Two bytes at a time. */
+/* Two bytes at a time, and an empty piece at the end of each section. */
 int mailbox_fetch_read(struct mailbox_fetch *f, struct slice *piece, struct fault *why)
 {
     struct slice rest = slice_tail(slice_of(f->body), f->done);
@@ -276,9 +276,7 @@ int mailbox_fetch_read(struct mailbox_fetch *f, struct slice *piece, struct faul
     if (fake.cut_body && f->done > 0)
         return fault_set(why, FAULT_UNAVAILABLE, "cut");
     *piece = slice_head(rest, 2);
-    f->done += piece->n;
-    if (rest.n == piece->n)
-        f->done = 0;
+    f->done = piece->n ? f->done + piece->n : 0;
     return 0;
 }
 

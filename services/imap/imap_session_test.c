@@ -261,6 +261,7 @@ TEST(imap_session, streams_bodies)
     three_messages();
     PLAY(LOGIN, SELECT3,
          { "a FETCH 2:3 (BODY.PEEK[] ENVELOPE)", "* 2 FETCH (ENVELOPE (ENV) BODY[] {3}\ntwo)\n* 3 FETCH (ENVELOPE (ENV) BODY[] {5}\nthree)\na OK ...", NULL, 0 },
+         { "c FETCH 2 (BODY.PEEK[1] BINARY.SIZE[1] BODY.PEEK[TEXT])", "* 2 FETCH (BODY[1] {3}\ntwo BINARY.SIZE[1] 3 BODY[TEXT] {3}\ntwo)\nc OK ...", NULL, 0 },
          { "b UID FETCH 1 RFC822", "* 1 FETCH (UID 1 FLAGS (\\Seen) RFC822 {3}\none)\nb OK ...", NULL, 0 });
 }
 
