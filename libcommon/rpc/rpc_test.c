@@ -473,8 +473,8 @@ IN_WORLD(the_client_waits_for_a_server_that_comes_back)
     world_close(w);
     CHECK_FAULT(FAULT_UNAVAILABLE, call(w, w->client, "test.echo", json_object(), &answer, &why), &why);
     world_open(w, port);
-    for (int i = 0; i < 50 && call(w, w->client, "test.echo", json_object(), &answer, &why) < 0; i++)
-        (void)fiber_sleep_until(deadline_in_ms(100), &why);
+    for (int i = 0; i < 100 && rpc_client_connect(w->client, soon(), &why) < 0; i++)
+        (void)fiber_sleep_until(deadline_in_ms(50), &why);      /* it backs off */
     REQUIRE_OK(call(w, w->client, "test.echo", json_object(), &answer, &why), &why);
     json_release(&answer.ok);
 }
