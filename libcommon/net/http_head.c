@@ -62,6 +62,20 @@ static bool has_control(struct slice s)
     return false;
 }
 
+/* RFC 9112 3: single spaces between method, target and version. */
+static bool has_three_words(struct slice line)
+{
+    struct slice word;
+    size_t n = 0;
+
+    while (slice_cut(&line, ' ', &word)) {
+        if (word.n == 0)
+            return false;
+        n++;
+    }
+    return n == 3;
+}
+
 /* Every line ends in CRLF, holds no other control character, no header is folded, each has name and colon. */
 static unsigned check_lines(struct slice head)
 {
@@ -74,7 +88,7 @@ static unsigned check_lines(struct slice head)
             return 400;
         head = slice_tail(head, (size_t)lf + 1);
         line.n--;
-        if (has_control(line))
+        if (has_control(line) || (first && !has_three_words(line)))
             return 400;
         if (!first && line.n > 0) {
             ptrdiff_t colon = slice_find_char(line, ':');
