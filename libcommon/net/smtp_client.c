@@ -1,8 +1,8 @@
 /* smtp_client.c - opens an SMTP connection: greeting, EHLO, TLS by policy, AUTH; and reads replies.
  *
  * Owns      struct smtp_client with its stream.
- * Called by smtp-bree, mx, health checks. What can fail: the network, the remote's refusal, an unmet TLS policy.
- * Suspends while connecting, writing and reading.
+ * Called by smtp-bree, mx, health checks. What can fail: the network, the remote's refusal, an
+ * unmet TLS policy. Suspends while connecting, writing and reading.
  */
 #include "net/smtp_client_internal.h"
 
@@ -16,10 +16,14 @@ static uint64_t or_default(uint64_t ms, uint64_t otherwise)
     return ms ? ms : otherwise;
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------------------- */
+/* ---- replies
+ * -------------------------------------------------------------------------------------------------------
+ */
 
-/* A line without its end, borrowed until the next read. Replies are read leniently: a missing CR changes no meaning here. */
-static int read_line(struct smtp_client *c, struct deadline until, struct slice *line, struct fault *why)
+/* A line without its end, borrowed until the next read. Replies are read leniently: a missing CR
+ * changes no meaning here. */
+static int read_line(struct smtp_client *c, struct deadline until, struct slice *line,
+                     struct fault *why)
 {
     for (;;) {
         struct slice in = stream_buffered(c->stream);
@@ -37,7 +41,8 @@ static int read_line(struct smtp_client *c, struct deadline until, struct slice 
 }
 
 /* All lines of a reply into `raw`, each ended by LF, without their codes. Returns the code. */
-static int read_lines(struct smtp_client *c, struct deadline until, struct buf *raw, struct fault *why)
+static int read_lines(struct smtp_client *c, struct deadline until, struct buf *raw,
+                      struct fault *why)
 {
     bool more = true;
     int code = 0;
@@ -49,7 +54,8 @@ static int read_lines(struct smtp_client *c, struct deadline until, struct buf *
         if (taken < 0)
             return -1;
         if (lines >= SMTP_REPLY_LINES_MAX || !smtp_parse_reply_line(line, &code, &more, &text))
-            return fault_set(why, FAULT_PROTOCOL, "not an SMTP reply: %.*s", SLICE(slice_head(line, 80)));
+            return fault_set(why, FAULT_PROTOCOL, "not an SMTP reply: %.*s",
+                             SLICE(slice_head(line, 80)));
         if (buf_append(raw, text) == 0)
             (void)buf_append_char(raw, '\n');
         stream_consume(c->stream, (size_t)taken);
@@ -99,7 +105,8 @@ int client_read_reply(struct smtp_client *c, uint64_t ms, struct deadline until,
     return read_reply_raw(c, deadline_earlier(until, deadline_in_ms(ms)), in, &raw, out, why);
 }
 
-int client_write(struct smtp_client *c, struct slice bytes, uint64_t ms, struct deadline until, struct fault *why)
+int client_write(struct smtp_client *c, struct slice bytes, uint64_t ms, struct deadline until,
+                 struct fault *why)
 {
     int r = stream_write(c->stream, bytes, deadline_earlier(until, deadline_in_ms(ms)), why);
 
@@ -108,7 +115,9 @@ int client_write(struct smtp_client *c, struct slice bytes, uint64_t ms, struct 
     return r;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 struct opening {
     struct smtp_client *c;
@@ -142,11 +151,16 @@ static void note_extension(struct smtp_client *c, struct slice line)
         const char *keyword;
         unsigned bit;
     } row[] = {
-        {"PIPELINING", SMTP_EXT_PIPELINING}, {"8BITMIME", SMTP_EXT_8BITMIME},
-        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},     {"SIZE", SMTP_EXT_SIZE},
-        {"DSN", SMTP_EXT_DSN},               {"STARTTLS", SMTP_EXT_STARTTLS},
-        {"REQUIRETLS", SMTP_EXT_REQUIRETLS}, {"CHUNKING", SMTP_EXT_CHUNKING},
-        {"AUTH", SMTP_EXT_AUTH},             {"ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED},
+        {"PIPELINING", SMTP_EXT_PIPELINING},
+        {"8BITMIME", SMTP_EXT_8BITMIME},
+        {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
+        {"SIZE", SMTP_EXT_SIZE},
+        {"DSN", SMTP_EXT_DSN},
+        {"STARTTLS", SMTP_EXT_STARTTLS},
+        {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
+        {"CHUNKING", SMTP_EXT_CHUNKING},
+        {"AUTH", SMTP_EXT_AUTH},
+        {"ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED},
         {"BINARYMIME", SMTP_EXT_BINARYMIME},
     };
     struct slice keyword = SLICE_NONE;
@@ -178,7 +192,7 @@ static int say_hello(struct opening *op)
     if (op->refusal->code != 250)
         return refused(op, "EHLO");
     rest = buf_slice(&raw);
-    (void)slice_cut(&rest, '\n', &line);          /* the remote's name */
+    (void)slice_cut(&rest, '\n', &line); /* the remote's name */
     while (slice_cut(&rest, '\n', &line))
         note_extension(c, line);
     return 0;
@@ -201,7 +215,7 @@ static int start_tls(struct opening *op)
     if (stream_start_tls_client(op->c->stream, o->tls, &tls, until, op->why) == 0)
         return 0;
     if (op->why->code == FAULT_DENIED)
-        op->why->code = FAULT_PROTOCOL;   /* the certificate; DENIED is for what the remote says */
+        op->why->code = FAULT_PROTOCOL; /* the certificate; DENIED is for what the remote says */
     return fault_prefix(op->why, "TLS");
 }
 
@@ -214,11 +228,14 @@ static int upgrade(struct opening *op)
     if (op->o->policy == SMTP_TLS_NONE || op->o->implicit_tls)
         return 0;
     if (!(op->c->extensions & SMTP_EXT_STARTTLS))
-        return must ? fault_set(op->why, FAULT_PROTOCOL, "TLS is required, STARTTLS is not offered") : 0;
+        return must ? fault_set(op->why, FAULT_PROTOCOL, "TLS is required, STARTTLS is not offered")
+                    : 0;
     if (command(op, LIT("STARTTLS\r\n"), &raw) < 0)
         return -1;
     if (op->refusal->code != 220)
-        return must ? fault_set(op->why, FAULT_PROTOCOL, "TLS is required, STARTTLS was refused: %d", op->refusal->code) : 0;
+        return must ? fault_set(op->why, FAULT_PROTOCOL,
+                                "TLS is required, STARTTLS was refused: %d", op->refusal->code)
+                    : 0;
     return start_tls(op) < 0 ? -1 : say_hello(op);
 }
 
@@ -270,7 +287,8 @@ static int open_steps(struct opening *op)
 int smtp_client_open(const struct smtp_client_options *o, struct deadline until, struct arena *in,
                      struct smtp_client **out, struct smtp_reply *refusal, struct fault *why)
 {
-    struct deadline connect = deadline_earlier(until, deadline_in_ms(or_default(o->connect_ms, 30000)));
+    struct deadline connect =
+        deadline_earlier(until, deadline_in_ms(or_default(o->connect_ms, 30000)));
     struct smtp_client *c;
     struct opening op = {NULL, o, in, until, refusal, why};
 
@@ -283,13 +301,15 @@ int smtp_client_open(const struct smtp_client_options *o, struct deadline until,
     c->data_block_ms = or_default(o->data_block_ms, 3 * 60 * 1000);
     c->data_end_ms = or_default(o->data_end_ms, 10 * 60 * 1000);
     op.c = c;
-    if (!slice_copy_cstr(slice_of(o->helo), c->helo, sizeof(c->helo)) || !smtp_hello_is_valid(slice_of(c->helo))) {
+    if (!slice_copy_cstr(slice_of(o->helo), c->helo, sizeof(c->helo)) ||
+        !smtp_hello_is_valid(slice_of(c->helo))) {
         smtp_client_close(&c);
         return fault_set(why, FAULT_INVALID, "our own name is not usable in EHLO");
     }
-    if (stream_connect(o->ip, o->port, o->local_ip, connect, &c->stream, why) < 0 || open_steps(&op) < 0) {
+    if (stream_connect(o->ip, o->port, o->local_ip, connect, &c->stream, why) < 0 ||
+        open_steps(&op) < 0) {
         if (why->code != FAULT_DENIED && refusal->code < 400)
-            *refusal = SMTP_OK;           /* the last thing said was no refusal */
+            *refusal = SMTP_OK; /* the last thing said was no refusal */
         c->usable = c->stream != NULL && c->usable && why->code == FAULT_DENIED;
         smtp_client_close(&c);
         return -1;
@@ -314,7 +334,9 @@ void smtp_client_close(struct smtp_client **client)
     *client = NULL;
 }
 
-/* ---- looking ---------------------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 unsigned smtp_client_extensions(const struct smtp_client *c)
 {

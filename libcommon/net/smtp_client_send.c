@@ -1,13 +1,15 @@
-/* smtp_client_send.c - one mail transaction: envelope (pipelined when offered), content, a verdict per recipient.
+/* smtp_client_send.c - one mail transaction: envelope (pipelined when offered), content, a verdict
+ * per recipient.
  *
- * Owns nothing beyond the call. Called by smtp-bree and mx through smtp_client.h. What can fail: the connection (then verdicts
- * already given stay) and the content (bare CR or LF). Suspends while writing, reading and in `pull`.
+ * Owns nothing beyond the call. Called by smtp-bree and mx through smtp_client.h. What can fail:
+ * the connection (then verdicts already given stay) and the content (bare CR or LF). Suspends while
+ * writing, reading and in `pull`.
  */
 #include "net/smtp_client_internal.h"
 
-#define BLOCK_MAX       ((size_t)64 << 10)
-#define AFTER_BREAK_MS  2000              /* how long to look for a last word after a broken write */
-#define REPLY_DATA_OK   354
+#define BLOCK_MAX ((size_t)64 << 10)
+#define AFTER_BREAK_MS 2000 /* how long to look for a last word after a broken write */
+#define REPLY_DATA_OK 354
 
 struct sending {
     struct smtp_client *c;
@@ -15,7 +17,7 @@ struct sending {
     struct arena *in;
     struct deadline until;
     struct fault *why;
-    size_t open;                          /* recipients without a verdict: RCPT said yes */
+    size_t open; /* recipients without a verdict: RCPT said yes */
 };
 
 static int read_reply(struct sending *s, struct smtp_reply *out)
@@ -37,7 +39,8 @@ static void judge_rest(struct sending *s, struct smtp_reply r)
     s->open = 0;
 }
 
-/* ---- verdicts without asking ------------------------------------------------------------------------------------------ */
+/* ---- verdicts without asking
+ * ------------------------------------------------------------------------------------------ */
 
 static bool needs_utf8(const struct smtp_client_mail *m, bool *valid)
 {
@@ -72,15 +75,19 @@ static bool judge_alone(struct sending *s)
     if (!from_is_valid)
         judge_rest(s, SMTP_REPLY(553, "5.1.7", "Sender address is not valid"));
     else if (utf8 && !(ext & SMTP_EXT_SMTPUTF8))
-        judge_rest(s, SMTP_REPLY(550, "5.6.7", "SMTPUTF8 is needed, and not offered by the remote"));
+        judge_rest(s,
+                   SMTP_REPLY(550, "5.6.7", "SMTPUTF8 is needed, and not offered by the remote"));
     else if (m->requiretls && !(ext & SMTP_EXT_REQUIRETLS))
-        judge_rest(s, SMTP_REPLY(550, "5.7.30", "REQUIRETLS is needed, and not offered by the remote"));
+        judge_rest(
+            s, SMTP_REPLY(550, "5.7.30", "REQUIRETLS is needed, and not offered by the remote"));
     else if (s->c->size_limit > 0 && m->size > s->c->size_limit)
         judge_rest(s, SMTP_REPLY(552, "5.3.4", "Larger than the remote accepts"));
     return s->open == 0;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------------ */
+/* ---- commands
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static void format_mail(const struct sending *s, struct buf *out)
 {
@@ -117,7 +124,8 @@ static void format_notify(unsigned bits, struct buf *out)
     }
 }
 
-static void format_rcpt(const struct sending *s, const struct smtp_client_rcpt *rcpt, struct buf *out)
+static void format_rcpt(const struct sending *s, const struct smtp_client_rcpt *rcpt,
+                        struct buf *out)
 {
     ptrdiff_t semicolon = slice_find_char(rcpt->orcpt, ';');
 
@@ -125,13 +133,15 @@ static void format_rcpt(const struct sending *s, const struct smtp_client_rcpt *
     if (s->c->extensions & SMTP_EXT_DSN) {
         format_notify(rcpt->notify, out);
         if (semicolon > 0)
-            (void)buf_printf(out, " ORCPT=%.*s;%.*s", (int)semicolon, rcpt->orcpt.p,
-                             SLICE(smtp_xtext_encode(slice_tail(rcpt->orcpt, (size_t)semicolon + 1), s->in)));
+            (void)buf_printf(
+                out, " ORCPT=%.*s;%.*s", (int)semicolon, rcpt->orcpt.p,
+                SLICE(smtp_xtext_encode(slice_tail(rcpt->orcpt, (size_t)semicolon + 1), s->in)));
     }
     (void)buf_append(out, LIT("\r\n"));
 }
 
-/* Gathers commands; without PIPELINING each leaves at once and its reply is read before the next (RFC 2920). */
+/* Gathers commands; without PIPELINING each leaves at once and its reply is read before the next
+ * (RFC 2920). */
 static int send_line(struct sending *s, struct buf *lines)
 {
     int r = client_write(s->c, buf_slice(lines), s->c->command_ms, s->until, s->why);
@@ -239,9 +249,12 @@ static int envelope_stepwise(struct sending *s, struct smtp_reply *data)
     return ask(s, &out, data);
 }
 
-/* ---- content ---------------------------------------------------------------------------------------------------------------- */
+/* ---- content
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
-static int write_piece(struct sending *s, struct smtp_dot_encoder *dot, struct slice piece, struct buf *out)
+static int write_piece(struct sending *s, struct smtp_dot_encoder *dot, struct slice piece,
+                       struct buf *out)
 {
     while (piece.n > 0) {
         struct slice block = slice_head(piece, BLOCK_MAX);
@@ -273,10 +286,12 @@ static int write_content(struct sending *s)
         return fault_set(s->why, FAULT_INVALID, "the message ends in a bare CR");
     if (client_write(s->c, buf_slice(&out), s->c->data_block_ms, s->until, s->why) < 0)
         return -1;
-    return stream_flush(s->c->stream, deadline_earlier(s->until, deadline_in_ms(s->c->data_block_ms)), s->why);
+    return stream_flush(s->c->stream,
+                        deadline_earlier(s->until, deadline_in_ms(s->c->data_block_ms)), s->why);
 }
 
-/* The write broke: a remote that gave up in the middle (552, 421) may have said so before closing. */
+/* The write broke: a remote that gave up in the middle (552, 421) may have said so before closing.
+ */
 static int last_word(struct sending *s)
 {
     struct smtp_reply r;
@@ -308,7 +323,8 @@ static int send_content(struct sending *s)
     return 0;
 }
 
-/* Nobody is left, yet DATA was said in advance and taken: end it empty. No recipient, so nothing is delivered. */
+/* Nobody is left, yet DATA was said in advance and taken: end it empty. No recipient, so nothing is
+ * delivered. */
 static int send_nothing(struct sending *s)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(16);
@@ -318,7 +334,8 @@ static int send_nothing(struct sending *s)
     return ask(s, &out, &r);
 }
 
-int smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struct arena *in, struct deadline until, struct fault *why)
+int smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struct arena *in,
+                     struct deadline until, struct fault *why)
 {
     struct sending s = {c, mail, in, until, why, 0};
     struct smtp_reply data = SMTP_OK;
@@ -336,6 +353,7 @@ int smtp_client_send(struct smtp_client *c, struct smtp_client_mail *mail, struc
         return send_content(&s);
     }
     if (s.open > 0)
-        judge_rest(&s, data.code >= 400 ? data : SMTP_REPLY(451, "4.5.0", "The remote did not take DATA"));
+        judge_rest(&s, data.code >= 400 ? data
+                                        : SMTP_REPLY(451, "4.5.0", "The remote did not take DATA"));
     return 0;
 }

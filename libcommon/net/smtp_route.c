@@ -1,6 +1,7 @@
 /* smtp_route.c - see smtp_route.h.
  *
- * Owns      nothing. Called by mx and smtp-bree. What can fail: DNS and every remote, in any mixture. Suspends throughout.
+ * Owns      nothing. Called by mx and smtp-bree. What can fail: DNS and every remote, in any
+ * mixture. Suspends throughout.
  */
 #include "net/smtp_route.h"
 
@@ -9,7 +10,9 @@
 #include "base/secret.h"
 #include "rt/dns.h"
 
-/* ---- addresses --------------------------------------------------------------------------------------------------- */
+/* ---- addresses
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool v4_is_private(uint32_t ip)
 {
@@ -17,8 +20,9 @@ static bool v4_is_private(uint32_t ip)
         uint32_t net;
         unsigned bits;
     } row[] = {
-        {0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},  {0xa9fe0000, 16}, {0xac100000, 12},
-        {0xc0000000, 24}, {0xc0a80000, 16}, {0xc6120000, 15}, {0xe0000000, 4},  {0xf0000000, 4},
+        {0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},
+        {0xa9fe0000, 16}, {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16},
+        {0xc6120000, 15}, {0xe0000000, 4},  {0xf0000000, 4},
     };
 
     for (size_t i = 0; i < COUNT(row); i++)
@@ -38,9 +42,11 @@ bool smtp_address_is_private(const char *ip)
     if (inet_pton(AF_INET6, ip, &v6) != 1)
         return true;
     if (IN6_IS_ADDR_V4MAPPED(&v6) || (b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b))
-        return v4_is_private((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 | b[15]);
-    return IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6) ||
-           IN6_IS_ADDR_MULTICAST(&v6) || IN6_IS_ADDR_SITELOCAL(&v6) || (b[0] & 0xfe) == 0xfc;
+        return v4_is_private((uint32_t)b[12] << 24 | (uint32_t)b[13] << 16 | (uint32_t)b[14] << 8 |
+                             b[15]);
+    return IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LOOPBACK(&v6) ||
+           IN6_IS_ADDR_LINKLOCAL(&v6) || IN6_IS_ADDR_MULTICAST(&v6) || IN6_IS_ADDR_SITELOCAL(&v6) ||
+           (b[0] & 0xfe) == 0xfc;
 }
 
 /* The address when `text` is one, with or without the brackets of RFC 5321 4.1.3. */
@@ -60,7 +66,9 @@ static bool numeric(struct slice text, struct arena *in, struct slice *ip)
     return true;
 }
 
-/* ---- MX ---------------------------------------------------------------------------------------------------------------- */
+/* ---- MX
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 /* RFC 5321 5.1: equal preferences are shuffled. Records come sorted. */
 static void shuffle_equals(struct smtp_host *hosts, size_t count)
@@ -85,7 +93,8 @@ static void take_records(const struct dns_answer *answer, struct arena *in, stru
     out->hosts = ARENA_ARRAY(in, struct smtp_host, n);
     for (size_t i = 0; i < n; i++)
         if (answer->records[i].text.n > 0)
-            out->hosts[out->count++] = (struct smtp_host){answer->records[i].text, answer->records[i].preference};
+            out->hosts[out->count++] =
+                (struct smtp_host){answer->records[i].text, answer->records[i].preference};
     shuffle_equals(out->hosts, out->count);
 }
 
@@ -96,8 +105,8 @@ static void take_itself(struct slice name, struct arena *in, struct smtp_route *
     out->count = 1;
 }
 
-int smtp_route_find(struct slice domain, struct arena *in, struct deadline until, struct smtp_route *out,
-                    struct smtp_reply *refusal, struct fault *why)
+int smtp_route_find(struct slice domain, struct arena *in, struct deadline until,
+                    struct smtp_route *out, struct smtp_reply *refusal, struct fault *why)
 {
     struct dns_answer answer;
     struct slice ip;
@@ -114,7 +123,7 @@ int smtp_route_find(struct slice domain, struct arena *in, struct deadline until
     if (answer.status == DNS_NO_NAME)
         *refusal = SMTP_REPLY(550, "5.1.2", "No such domain");
     else if (answer.status == DNS_NO_DATA)
-        take_itself(domain, in, out);             /* the implicit MX */
+        take_itself(domain, in, out); /* the implicit MX */
     else
         take_records(&answer, in, out);
     if (answer.status == DNS_FOUND && out->count == 0)
@@ -122,7 +131,9 @@ int smtp_route_find(struct slice domain, struct arena *in, struct deadline until
     return 0;
 }
 
-/* ---- one host ------------------------------------------------------------------------------------------------------------ */
+/* ---- one host
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 struct attempt {
     const struct smtp_route_options *o;
@@ -143,7 +154,8 @@ struct host_facts {
     size_t tlsa_count;
 };
 
-static int add_addresses(struct attempt *a, struct slice host, enum dns_type type, struct host_facts *f)
+static int add_addresses(struct attempt *a, struct slice host, enum dns_type type,
+                         struct host_facts *f)
 {
     struct dns_answer answer;
 
@@ -156,16 +168,19 @@ static int add_addresses(struct attempt *a, struct slice host, enum dns_type typ
     return 0;
 }
 
-static bool tlsa_is_usable(const struct dns_record *r)        /* RFC 7672 3.1: 2 and 3 only */
+static bool tlsa_is_usable(const struct dns_record *r) /* RFC 7672 3.1: 2 and 3 only */
 {
-    return r->type == DNS_TLSA && (r->usage == 2 || r->usage == 3) && r->selector <= 1 && r->matching <= 2;
+    return r->type == DNS_TLSA && (r->usage == 2 || r->usage == 3) && r->selector <= 1 &&
+           r->matching <= 2;
 }
 
-/* TLSA of the host. A failed look-up in a signed zone is a failure of the host (RFC 7672 2.2): no silent downgrade. */
+/* TLSA of the host. A failed look-up in a signed zone is a failure of the host (RFC 7672 2.2): no
+ * silent downgrade. */
 static int add_tlsa(struct attempt *a, struct slice host, struct host_facts *f)
 {
     struct dns_answer answer;
-    struct slice name = arena_printf(a->in, "_%u._tcp.%.*s", a->o->port ? a->o->port : 25U, SLICE(host));
+    struct slice name =
+        arena_printf(a->in, "_%u._tcp.%.*s", a->o->port ? a->o->port : 25U, SLICE(host));
 
     if (!a->o->dane || !a->route_secure || !f->secure)
         return 0;
@@ -178,7 +193,8 @@ static int add_tlsa(struct attempt *a, struct slice host, struct host_facts *f)
         const struct dns_record *r = &answer.records[i];
 
         if (tlsa_is_usable(r))
-            f->tlsa[f->tlsa_count++] = (struct tls_tlsa){r->usage, r->selector, r->matching, r->text};
+            f->tlsa[f->tlsa_count++] =
+                (struct tls_tlsa){r->usage, r->selector, r->matching, r->text};
     }
     return 0;
 }
@@ -202,7 +218,8 @@ static int look_up_host(struct attempt *a, struct slice host, struct host_facts 
     return add_tlsa(a, host, f);
 }
 
-static int dial(struct attempt *a, struct slice host, const char *ip, const struct host_facts *f, enum smtp_tls_policy policy)
+static int dial(struct attempt *a, struct slice host, const char *ip, const struct host_facts *f,
+                enum smtp_tls_policy policy)
 {
     struct smtp_client_options o = {
         .ip = ip,
@@ -228,7 +245,8 @@ static enum smtp_tls_policy policy_for(const struct attempt *a, const struct hos
     return a->o->policy;
 }
 
-static int try_address(struct attempt *a, struct slice host, struct slice ip, const struct host_facts *f)
+static int try_address(struct attempt *a, struct slice host, struct slice ip,
+                       const struct host_facts *f)
 {
     const char *text = arena_cstr(a->in, ip);
     enum smtp_tls_policy policy = policy_for(a, f);
@@ -248,7 +266,8 @@ static int try_host(struct attempt *a, const struct smtp_host *host)
     struct host_facts f;
 
     if (a->o->host_is_allowed && !a->o->host_is_allowed(host->name, a->o->arg))
-        return fault_set(a->why, FAULT_DENIED, "MX %.*s is not in the domain's MTA-STS policy", SLICE(host->name));
+        return fault_set(a->why, FAULT_DENIED, "MX %.*s is not in the domain's MTA-STS policy",
+                         SLICE(host->name));
     if (look_up_host(a, host->name, &f) < 0)
         return -1;
     for (size_t i = 0; i < f.count && a->addresses < SMTP_ROUTE_ADDRESSES_MAX; i++) {

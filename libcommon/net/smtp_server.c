@@ -1,8 +1,9 @@
-/* smtp_server.c - the life of an SMTP connection: accept, greet, park, wake for a line, say good-bye.
+/* smtp_server.c - the life of an SMTP connection: accept, greet, park, wake for a line, say
+ * good-bye.
  *
  * Owns      struct smtp_server and every struct smtp_conn on its list.
- * Called by listeners (accept) and services (new, drain). What can fail: the peer; then the connection ends.
- * Suspends in handlers, while writing, and in drain.
+ * Called by listeners (accept) and services (new, drain). What can fail: the peer; then the
+ * connection ends. Suspends in handlers, while writing, and in drain.
  */
 #include "net/smtp_server_internal.h"
 
@@ -11,8 +12,8 @@
 #include "base/secret.h"
 #include "rt/fiber.h"
 
-#define FLUSH_MS       5000
-#define SOFT_ERRORS_MAX 200               /* each may have cost memory of the transaction */
+#define FLUSH_MS 5000
+#define SOFT_ERRORS_MAX 200 /* each may have cost memory of the transaction */
 #define EARLY_TALK_MAX SMTP_LINE_MAX
 
 struct smtp_server *smtp_server_new(const struct smtp_server_options *options)
@@ -64,7 +65,9 @@ bool smtp_server_is_closing(const struct smtp_server *server)
     return server->closing;
 }
 
-/* ---- replies -------------------------------------------------------------------------------------------------- */
+/* ---- replies
+ * --------------------------------------------------------------------------------------------------
+ */
 
 struct deadline conn_idle_deadline(struct smtp_conn *c)
 {
@@ -107,7 +110,9 @@ void conn_say(struct smtp_conn *c, int code, const char *enhanced, const char *t
     conn_reply(c, (struct smtp_reply){code, enhanced, slice_of(text)}, SMTP_OK);
 }
 
-/* ---- ends ------------------------------------------------------------------------------------------------------ */
+/* ---- ends
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 void conn_reset_mail(struct smtp_conn *c)
 {
@@ -150,7 +155,8 @@ static void conn_end(struct smtp_conn *c)
         fiber_event_broadcast(&server->emptied);
 }
 
-/* ---- between commands -------------------------------------------------------------------------------------------- */
+/* ---- between commands
+ * -------------------------------------------------------------------------------------------- */
 
 static void conn_wake(struct stream *stream, enum stream_wake because, void *arg) SUSPENDS;
 
@@ -168,7 +174,7 @@ static void read_and_do(struct smtp_conn *c)
 
     if (stream_read_line(c->s.stream, SMTP_LINE_MAX, conn_idle_deadline(c), &line, &why) == 0) {
         conn_command(c, line);
-    } else if (why.code == FAULT_PROTOCOL) {      /* RFC 5321 2.3.8: a bare CR or LF ends no line */
+    } else if (why.code == FAULT_PROTOCOL) { /* RFC 5321 2.3.8: a bare CR or LF ends no line */
         conn_server(c)->stats.refused_bare++;
         conn_say(c, 500, "5.5.2", "Bare CR or LF in a command; lines end in CRLF");
         c->bye = true;
@@ -205,7 +211,9 @@ static void conn_wake(struct stream *stream, enum stream_wake because, void *arg
     conn_serve(c);
 }
 
-/* ---- the beginning ------------------------------------------------------------------------------------------------ */
+/* ---- the beginning
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static bool any_input(struct slice buffered, void *arg)
 {
@@ -300,7 +308,9 @@ void smtp_server_accept(struct stream *stream, void *arg)
     }
 }
 
-/* ---- drain ---------------------------------------------------------------------------------------------------------- */
+/* ---- drain
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void wait_until_empty(struct smtp_server *server, struct deadline until)
 {

@@ -1,7 +1,8 @@
-/* smtp_server_auth.c - AUTH PLAIN and LOGIN (RFC 4954, 4616): gets a name and a password to the service, and wipes them.
+/* smtp_server_auth.c - AUTH PLAIN and LOGIN (RFC 4954, 4616): gets a name and a password to the
+ * service, and wipes them.
  *
- * Owns the decoded secrets until the handler has answered. Called by the command table. Suspends for continuation lines and in
- * the handler. Only under TLS, unless a developer allowed otherwise.
+ * Owns the decoded secrets until the handler has answered. Called by the command table. Suspends
+ * for continuation lines and in the handler. Only under TLS, unless a developer allowed otherwise.
  */
 #include "net/smtp_server_internal.h"
 
@@ -35,7 +36,8 @@ static bool decode(struct arena *a, struct slice text, struct slice *out)
     return ok;
 }
 
-/* Sends a challenge and reads the answer, decoded. <0: the exchange is over and the peer was told. */
+/* Sends a challenge and reads the answer, decoded. <0: the exchange is over and the peer was told.
+ */
 static int ask(struct smtp_conn *c, struct arena *a, struct slice challenge, struct slice *out)
 {
     AUTO(buf_free) struct buf line = BUF_INIT(256);
@@ -44,7 +46,8 @@ static int ask(struct smtp_conn *c, struct arena *a, struct slice challenge, str
 
     (void)buf_printf(&line, "334 %.*s\r\n", SLICE(challenge));
     conn_write(c, buf_slice(&line));
-    if (c->bye || stream_read_line(c->s.stream, AUTH_LINE_MAX, conn_idle_deadline(c), &answer, &why) < 0) {
+    if (c->bye ||
+        stream_read_line(c->s.stream, AUTH_LINE_MAX, conn_idle_deadline(c), &answer, &why) < 0) {
         c->bye = true;
         return -1;
     }
@@ -131,7 +134,7 @@ void conn_cmd_auth(struct smtp_conn *c, struct slice argument)
         conn_reply(c, r, SMTP_OK);
         return;
     }
-    wipe(argument);                       /* it lies in the stream's buffer */
+    wipe(argument); /* it lies in the stream's buffer */
     (void)slice_cut(&initial, ' ', &mechanism);
     initial = slice_trim(initial);
     given = initial.n > 0;

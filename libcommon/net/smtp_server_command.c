@@ -1,6 +1,8 @@
-/* smtp_server_command.c - one SMTP command: which are allowed when, and what they do to the session (RFC 5321 4.1).
+/* smtp_server_command.c - one SMTP command: which are allowed when, and what they do to the session
+ * (RFC 5321 4.1).
  *
- * Owns nothing beyond the connection it is given. Called by smtp_server.c with one line. Suspends in handlers and writes.
+ * Owns nothing beyond the connection it is given. Called by smtp_server.c with one line. Suspends
+ * in handlers and writes.
  */
 #include "net/smtp_server_internal.h"
 
@@ -19,7 +21,7 @@ static unsigned offered(struct smtp_conn *c)
     if (!c->s.esmtp)
         return 0;
     if (!c->s.tls)
-        ext &= ~(unsigned)SMTP_EXT_REQUIRETLS;    /* RFC 8689 4.2: only under TLS */
+        ext &= ~(unsigned)SMTP_EXT_REQUIRETLS; /* RFC 8689 4.2: only under TLS */
     if (conn_offers_auth(c) || c->s.authenticated)
         ext |= SMTP_EXT_AUTH;
     return ext;
@@ -108,8 +110,8 @@ static void cmd_mail(struct smtp_conn *c, struct slice argument)
 static void add_rcpt(struct smtp_conn *c, const struct smtp_rcpt *rcpt)
 {
     if (c->s.rcpts == NULL)
-        c->s.rcpts = ARENA_ARRAY(c->s.mail_arena, struct smtp_rcpt,
-                                 conn_server(c)->o.recipients_max);
+        c->s.rcpts =
+            ARENA_ARRAY(c->s.mail_arena, struct smtp_rcpt, conn_server(c)->o.recipients_max);
     c->s.rcpts[c->s.rcpt_count++] = *rcpt;
 }
 
@@ -182,7 +184,8 @@ static void cmd_http(struct smtp_conn *c, struct slice argument)
     conn_say(c, 421, "4.7.0", "HTTP requests not allowed");
 }
 
-/* RFC 3207: input that came in the clear is dropped by the stream, what was learnt is forgotten here. */
+/* RFC 3207: input that came in the clear is dropped by the stream, what was learnt is forgotten
+ * here. */
 static void cmd_starttls(struct smtp_conn *c, struct slice argument)
 {
     struct tls_server *tls = conn_server(c)->o.tls;
@@ -214,10 +217,10 @@ static const struct {
     enum smtp_verb verb;
     void (*run)(struct smtp_conn *c, struct slice argument);
 } commands[] = {
-    {SMTP_HELO, cmd_helo}, {SMTP_EHLO, cmd_ehlo}, {SMTP_MAIL, cmd_mail},
-    {SMTP_RCPT, cmd_rcpt}, {SMTP_DATA, conn_cmd_data}, {SMTP_BDAT, conn_cmd_bdat},
-    {SMTP_RSET, cmd_rset}, {SMTP_NOOP, cmd_noop}, {SMTP_VRFY, cmd_vrfy},
-    {SMTP_EXPN, cmd_expn}, {SMTP_HELP, cmd_help}, {SMTP_QUIT, cmd_quit},
+    {SMTP_HELO, cmd_helo},         {SMTP_EHLO, cmd_ehlo},      {SMTP_MAIL, cmd_mail},
+    {SMTP_RCPT, cmd_rcpt},         {SMTP_DATA, conn_cmd_data}, {SMTP_BDAT, conn_cmd_bdat},
+    {SMTP_RSET, cmd_rset},         {SMTP_NOOP, cmd_noop},      {SMTP_VRFY, cmd_vrfy},
+    {SMTP_EXPN, cmd_expn},         {SMTP_HELP, cmd_help},      {SMTP_QUIT, cmd_quit},
     {SMTP_STARTTLS, cmd_starttls}, {SMTP_AUTH, conn_cmd_auth}, {SMTP_HTTP, cmd_http},
 };
 

@@ -1,7 +1,9 @@
-/* smtp_server_data.c - message content: DATA with its dots, BDAT with its counts (RFC 5321 4.1.1.4, RFC 3030).
+/* smtp_server_data.c - message content: DATA with its dots, BDAT with its counts (RFC 5321 4.1.1.4,
+ * RFC 3030).
  *
- * Owns one block buffer while content comes in. Called by the command table. Content is handed to the service in blocks; what
- * breaks a rule is read to its end, refused there, and never ends the data. Suspends while reading and in handlers.
+ * Owns one block buffer while content comes in. Called by the command table. Content is handed to
+ * the service in blocks; what breaks a rule is read to its end, refused there, and never ends the
+ * data. Suspends while reading and in handlers.
  */
 #include "net/smtp_server_internal.h"
 
@@ -22,7 +24,8 @@ static void refuse_bare(struct smtp_conn *c)
 {
     if (c->refused.code != 554)
         conn_server(c)->stats.refused_bare++;
-    c->refused = SMTP_REPLY(554, "5.6.0", "Bare CR or LF in the message; lines end in CRLF (RFC 5321 2.3.8)");
+    c->refused = SMTP_REPLY(554, "5.6.0",
+                            "Bare CR or LF in the message; lines end in CRLF (RFC 5321 2.3.8)");
 }
 
 static void take_content(struct smtp_conn *c, struct slice bytes)
@@ -80,10 +83,14 @@ static struct smtp_reply begin_content(struct smtp_conn *c)
     return r;
 }
 
-/* ---- DATA ------------------------------------------------------------------------------------------------------------ */
+/* ---- DATA
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
-/* Decodes what is buffered into `block` and takes it off the stream; then nothing borrowed is left when handlers wait. */
-static enum smtp_dot decode_buffered(struct smtp_conn *c, struct smtp_dot_decoder *dot, struct buf *block)
+/* Decodes what is buffered into `block` and takes it off the stream; then nothing borrowed is left
+ * when handlers wait. */
+static enum smtp_dot decode_buffered(struct smtp_conn *c, struct smtp_dot_decoder *dot,
+                                     struct buf *block)
 {
     struct slice whole = slice_head(stream_buffered(c->s.stream), BLOCK_MAX), rest = whole, piece;
     enum smtp_dot r;
@@ -101,10 +108,9 @@ static int wait_for_content(struct smtp_conn *c, bool bare, struct deadline all)
     struct deadline until = deadline_earlier(all, conn_idle_deadline(c));
     struct fault why = {0};
 
-    if (bare)       /* the peer may believe that it has sent an end: do not let it wait for minutes */
+    if (bare) /* the peer may believe that it has sent an end: do not let it wait for minutes */
         until = deadline_earlier(all, deadline_in_ms(conn_server(c)->o.bare_grace_ms));
-    if (stream_buffered(c->s.stream).n > 0 ||
-        stream_fill(c->s.stream, BLOCK_MAX, until, &why) == 0)
+    if (stream_buffered(c->s.stream).n > 0 || stream_fill(c->s.stream, BLOCK_MAX, until, &why) == 0)
         return 0;
     if (bare && why.code != FAULT_CLOSED)
         conn_reply(c, c->refused, SMTP_OK);
@@ -159,7 +165,9 @@ void conn_cmd_data(struct smtp_conn *c, struct slice argument)
         receive_data(c);
 }
 
-/* ---- BDAT ------------------------------------------------------------------------------------------------------------- */
+/* ---- BDAT
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* Reads exactly n bytes. With `keep` off they are thrown away. */
 static int receive_chunk(struct smtp_conn *c, uint64_t n, bool keep)
@@ -203,7 +211,8 @@ static void chunk_is_here(struct smtp_conn *c, uint64_t n, bool last)
     } else if (c->refused.code != 0) {
         lose_content(c, c->refused);
     } else {
-        struct slice text = arena_printf(c->s.mail_arena, "%llu octets received", (unsigned long long)n);
+        struct slice text =
+            arena_printf(c->s.mail_arena, "%llu octets received", (unsigned long long)n);
 
         conn_reply(c, (struct smtp_reply){250, "2.0.0", text}, SMTP_OK);
     }
@@ -215,9 +224,10 @@ void conn_cmd_bdat(struct smtp_conn *c, struct slice argument)
     bool last;
     struct smtp_reply r;
 
-    if (smtp_parse_bdat(argument, &n, &last) < 0 || !(conn_server(c)->o.extensions & SMTP_EXT_CHUNKING)) {
+    if (smtp_parse_bdat(argument, &n, &last) < 0 ||
+        !(conn_server(c)->o.extensions & SMTP_EXT_CHUNKING)) {
         conn_say(c, 501, "5.5.4", "Syntax: BDAT size [LAST]");
-        c->bye = true;                    /* what follows may be content: none of it is a command */
+        c->bye = true; /* what follows may be content: none of it is a command */
         return;
     }
     r = begin_content(c);

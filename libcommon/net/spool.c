@@ -3,8 +3,9 @@
  * Owns      the pending bytes (at most 256 KiB), the file, the running digest.
  * Called by mx, smtp, smtp-bree. What can fail: the disk, the pool. Suspends on the FILE pool only.
  *
- * On disk, block i is 64 KiB of ciphertext and its 16-byte tag; the nonce is the spool's random id and i. What was not written
- * yet (always less than five blocks) is read from memory, so there is no "finish".
+ * On disk, block i is 64 KiB of ciphertext and its 16-byte tag; the nonce is the spool's random id
+ * and i. What was not written yet (always less than five blocks) is read from memory, so there is
+ * no "finish".
  */
 #include "net/spool.h"
 
@@ -19,10 +20,10 @@
 #include "base/secret.h"
 #include "rt/offload.h"
 
-#define TAG_BYTES    crypto_aead_xchacha20poly1305_ietf_ABYTES
-#define KEY_BYTES    crypto_aead_xchacha20poly1305_ietf_KEYBYTES
-#define NONCE_BYTES  crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
-#define ID_BYTES     16
+#define TAG_BYTES crypto_aead_xchacha20poly1305_ietf_ABYTES
+#define KEY_BYTES crypto_aead_xchacha20poly1305_ietf_KEYBYTES
+#define NONCE_BYTES crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define ID_BYTES 16
 #define BATCH_BLOCKS (SPOOL_MEMORY_BYTES / SPOOL_BLOCK_BYTES)
 #define STORED_BYTES (SPOOL_BLOCK_BYTES + TAG_BYTES)
 
@@ -31,7 +32,8 @@ struct spool_dir {
     struct secret *key;
 };
 
-/* Work on the pool may outlive the spool (its waiter was cancelled): both hold the file. Counted on the loop thread. */
+/* Work on the pool may outlive the spool (its waiter was cancelled): both hold the file. Counted on
+ * the loop thread. */
 struct spool_file {
     int refs, fd;
     char *path;
@@ -41,19 +43,21 @@ struct spool_file {
 
 struct spool {
     struct spool_dir *dir;
-    struct spool_file *file;              /* NULL while all is in memory */
-    uint64_t blocks;                      /* in the file */
-    struct buf pending;                   /* what comes behind them */
+    struct spool_file *file; /* NULL while all is in memory */
+    uint64_t blocks;         /* in the file */
+    struct buf pending;      /* what comes behind them */
     EVP_MD_CTX *digest;
 };
 
 struct spool_reader {
     const struct spool *s;
     uint64_t at;
-    char *block;                          /* STORED_BYTES, when reading from a file */
+    char *block; /* STORED_BYTES, when reading from a file */
 };
 
-/* ---- folder --------------------------------------------------------------------------------------------------------- */
+/* ---- folder
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static int open_nameless(const char *path)
 {
@@ -86,7 +90,9 @@ void spool_dir_close(struct spool_dir **d)
     *d = NULL;
 }
 
-/* ---- the file --------------------------------------------------------------------------------------------------------- */
+/* ---- the file
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static struct spool_file *file_new(struct spool_dir *d)
 {
@@ -112,7 +118,8 @@ static void file_unref(struct spool_file *f)
     free(f);
 }
 
-static void block_nonce(const struct spool_file *f, uint64_t block, unsigned char nonce[NONCE_BYTES])
+static void block_nonce(const struct spool_file *f, uint64_t block,
+                        unsigned char nonce[NONCE_BYTES])
 {
     memcpy(nonce, f->id, ID_BYTES);
     for (int i = 0; i < 8; i++)
@@ -124,9 +131,9 @@ struct spool_work {
     struct spool_file *file;
     uint64_t block;
     size_t count;
-    char *bytes;                          /* owned: BATCH_BLOCKS blocks to write, or room for one stored block */
+    char *bytes; /* owned: BATCH_BLOCKS blocks to write, or room for one stored block */
     unsigned char tags[BATCH_BLOCKS][TAG_BYTES];
-    int err;                              /* errno, or -1: does not decrypt */
+    int err; /* errno, or -1: does not decrypt */
 };
 
 static void work_free(struct spool_work *w)
@@ -141,7 +148,8 @@ static void work_discard(struct offload *o)
     work_free(CONTAINER_OF(o, struct spool_work, o));
 }
 
-static struct spool_work *work_new(struct spool_file *f, uint64_t block, void (*run)(struct offload *))
+static struct spool_work *work_new(struct spool_file *f, uint64_t block,
+                                   void (*run)(struct offload *))
 {
     struct spool_work *w = calloc(1, sizeof(*w));
 
@@ -216,7 +224,8 @@ static void run_read(struct offload *o)
     size_t n = 0;
 
     while (n < STORED_BYTES) {
-        ssize_t r = pread(w->file->fd, p + n, STORED_BYTES - n, (off_t)(w->block * STORED_BYTES + n));
+        ssize_t r =
+            pread(w->file->fd, p + n, STORED_BYTES - n, (off_t)(w->block * STORED_BYTES + n));
 
         if (r < 0 && errno == EINTR)
             continue;
@@ -227,12 +236,14 @@ static void run_read(struct offload *o)
         n += (size_t)r;
     }
     block_nonce(w->file, w->block, nonce);
-    if (crypto_aead_xchacha20poly1305_ietf_decrypt_detached(p, NULL, p, SPOOL_BLOCK_BYTES, p + SPOOL_BLOCK_BYTES,
-                                                            NULL, 0, nonce, key) != 0)
+    if (crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+            p, NULL, p, SPOOL_BLOCK_BYTES, p + SPOOL_BLOCK_BYTES, NULL, 0, nonce, key) != 0)
         w->err = -1;
 }
 
-/* ---- appending ----------------------------------------------------------------------------------------------------------- */
+/* ---- appending
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 struct spool *spool_new(struct spool_dir *d)
 {
@@ -311,12 +322,15 @@ void spool_sha256(const struct spool *s, unsigned char out[32])
 {
     EVP_MD_CTX *copy = EVP_MD_CTX_new();
 
-    if (copy == NULL || EVP_MD_CTX_copy_ex(copy, s->digest) != 1 || EVP_DigestFinal_ex(copy, out, NULL) != 1)
+    if (copy == NULL || EVP_MD_CTX_copy_ex(copy, s->digest) != 1 ||
+        EVP_DigestFinal_ex(copy, out, NULL) != 1)
         abort();
     EVP_MD_CTX_free(copy);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 struct spool_reader *spool_reader_new(const struct spool *s, uint64_t offset)
 {
@@ -369,7 +383,8 @@ int spool_reader_next(struct spool_reader *r, struct slice *piece, struct fault 
             return -1;
         *piece = slice_make(r->block + skip, SPOOL_BLOCK_BYTES - skip);
     } else if (r->at < spool_size_bytes(r->s)) {
-        *piece = slice_head(slice_tail(buf_slice(&r->s->pending), (size_t)(r->at - in_file)), SPOOL_BLOCK_BYTES);
+        *piece = slice_head(slice_tail(buf_slice(&r->s->pending), (size_t)(r->at - in_file)),
+                            SPOOL_BLOCK_BYTES);
     } else {
         return 0;
     }

@@ -1,7 +1,8 @@
-/* smtp.c - SMTP command lines: verbs, MAIL and RCPT with their parameters, BDAT (RFC 5321 4.1, 3030, 3461, 6531, 8689).
+/* smtp.c - SMTP command lines: verbs, MAIL and RCPT with their parameters, BDAT (RFC 5321 4.1,
+ * 3030, 3461, 6531, 8689).
  *
- * Owns nothing; results live in the input or the caller's arena. Called by net/smtp_server. Peers' mistakes come back as
- * replies. Never suspends.
+ * Owns nothing; results live in the input or the caller's arena. Called by net/smtp_server. Peers'
+ * mistakes come back as replies. Never suspends.
  */
 #include "wire/smtp.h"
 
@@ -13,11 +14,13 @@ enum smtp_verb smtp_parse_verb(struct slice line, struct slice *argument)
         const char *name;
         enum smtp_verb verb;
     } row[] = {
-        {"HELO", SMTP_HELO}, {"EHLO", SMTP_EHLO}, {"MAIL", SMTP_MAIL},         {"RCPT", SMTP_RCPT},
-        {"DATA", SMTP_DATA}, {"BDAT", SMTP_BDAT}, {"RSET", SMTP_RSET},         {"NOOP", SMTP_NOOP},
-        {"VRFY", SMTP_VRFY}, {"EXPN", SMTP_EXPN}, {"HELP", SMTP_HELP},         {"QUIT", SMTP_QUIT},
-        {"AUTH", SMTP_AUTH}, {"GET", SMTP_HTTP},  {"STARTTLS", SMTP_STARTTLS}, {"POST", SMTP_HTTP},
-        {"HEAD", SMTP_HTTP}, {"PUT", SMTP_HTTP},  {"CONNECT", SMTP_HTTP},      {"OPTIONS", SMTP_HTTP},
+        {"HELO", SMTP_HELO},    {"EHLO", SMTP_EHLO},    {"MAIL", SMTP_MAIL},
+        {"RCPT", SMTP_RCPT},    {"DATA", SMTP_DATA},    {"BDAT", SMTP_BDAT},
+        {"RSET", SMTP_RSET},    {"NOOP", SMTP_NOOP},    {"VRFY", SMTP_VRFY},
+        {"EXPN", SMTP_EXPN},    {"HELP", SMTP_HELP},    {"QUIT", SMTP_QUIT},
+        {"AUTH", SMTP_AUTH},    {"GET", SMTP_HTTP},     {"STARTTLS", SMTP_STARTTLS},
+        {"POST", SMTP_HTTP},    {"HEAD", SMTP_HTTP},    {"PUT", SMTP_HTTP},
+        {"CONNECT", SMTP_HTTP}, {"OPTIONS", SMTP_HTTP},
     };
     ptrdiff_t space = slice_find_char(line, ' ');
     struct slice verb = space < 0 ? line : slice_head(line, (size_t)space);
@@ -35,7 +38,8 @@ static bool refuse(struct smtp_reply *out, int code, const char *enhanced, const
     return false;
 }
 
-/* "<path>" at the front of *rest; the inside goes to *out. A source route is dropped (RFC 5321 4.1.1.3). */
+/* "<path>" at the front of *rest; the inside goes to *out. A source route is dropped (RFC
+ * 5321 4.1.1.3). */
 static bool cut_brackets(struct slice *rest, struct slice *out)
 {
     struct slice in;
@@ -89,7 +93,9 @@ static int next_param(struct slice *rest, struct slice *key, struct slice *value
     return 1;
 }
 
-/* ---- MAIL ------------------------------------------------------------------------------------------------------ */
+/* ---- MAIL
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 struct mail_parse {
     struct smtp_mail *mail;
@@ -219,7 +225,9 @@ int smtp_parse_mail(struct slice argument, unsigned offered, struct arena *in,
     return 0;
 }
 
-/* ---- RCPT ------------------------------------------------------------------------------------------------------ */
+/* ---- RCPT
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static bool parse_notify(struct slice value, unsigned *out)
 {
@@ -294,7 +302,7 @@ int smtp_parse_rcpt(struct slice argument, unsigned offered, struct arena *in,
         return -1;
     path = arena_copy(in, path);
     argument = arena_copy(in, argument);
-    if (slice_equal_nocase(path, LIT("postmaster"))) {      /* RFC 5321 4.5.1 */
+    if (slice_equal_nocase(path, LIT("postmaster"))) { /* RFC 5321 4.5.1 */
         rcpt.to = (struct smtp_path){.address = path, .local = path};
     } else if (!smtp_path_parse(path, (offered & SMTP_EXT_SMTPUTF8) != 0, &rcpt.to)) {
         (void)refuse(refusal, 553, "5.1.3", "Address is not a valid RFC 5321 email address");
@@ -306,7 +314,8 @@ int smtp_parse_rcpt(struct slice argument, unsigned offered, struct arena *in,
     return 0;
 }
 
-/* ---- the small ones ---------------------------------------------------------------------------------------------- */
+/* ---- the small ones
+ * ---------------------------------------------------------------------------------------------- */
 
 int smtp_parse_bdat(struct slice argument, uint64_t *bytes, bool *last)
 {

@@ -1,12 +1,14 @@
-/* smtp_data.c - message content on the wire: dot-stuffing both ways (RFC 5321 4.5.2), and the one line end there is.
+/* smtp_data.c - message content on the wire: dot-stuffing both ways (RFC 5321 4.5.2), and the one
+ * line end there is.
  *
- * Owns nothing; the small states belong to the caller. Called by net/smtp_server and net/smtp_client. Works in blocks: memchr
- * finds what matters, the rest is passed on untouched. Never suspends.
+ * Owns nothing; the small states belong to the caller. Called by net/smtp_server and
+ * net/smtp_client. Works in blocks: memchr finds what matters, the rest is passed on untouched.
+ * Never suspends.
  */
 #include "wire/smtp.h"
 
-/* Offset of the first CR or LF in p[0..n) that is not part of a CRLF pair lying wholly inside; a CR as the very
- * last byte is not judged (its LF may follow). n when all is well.                                              */
+/* Offset of the first CR or LF in p[0..n) that is not part of a CRLF pair lying wholly inside; a CR
+ * as the very last byte is not judged (its LF may follow). n when all is well. */
 static size_t find_bare(const char *p, size_t n)
 {
     size_t from = 0;
@@ -46,7 +48,9 @@ bool smtp_line_check_is_clean(const struct smtp_line_check *c)
     return !c->cr;
 }
 
-/* ---- receiving ---------------------------------------------------------------------------------------------------- */
+/* ---- receiving
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 enum { LINE_START, INSIDE, INSIDE_CR, START_DOT, START_DOT_CR, ENDED };
 
@@ -62,7 +66,8 @@ static enum smtp_dot at_line_start(struct smtp_dot_decoder *d, struct slice *in)
     return SMTP_DOT_MORE;
 }
 
-/* Content up to the next line that begins with a dot, or the end of the block. A CR in last place is held back. */
+/* Content up to the next line that begins with a dot, or the end of the block. A CR in last place
+ * is held back. */
 static enum smtp_dot inside(struct smtp_dot_decoder *d, struct slice *in, struct slice *piece)
 {
     size_t from = 0;
@@ -76,7 +81,7 @@ static enum smtp_dot inside(struct smtp_dot_decoder *d, struct slice *in, struct
         end = (size_t)(lf - in->p);
         from = end + 1;
         if (end == 0 || lf[-1] != '\r') {
-            d->bare = true;               /* and no line begins here */
+            d->bare = true; /* and no line begins here */
             continue;
         }
         if (from == in->n || in->p[from] == '.') {
@@ -93,7 +98,7 @@ static enum smtp_dot inside(struct smtp_dot_decoder *d, struct slice *in, struct
     }
     *piece = slice_head(*in, from);
     if (d->state == INSIDE_CR)
-        from++;                           /* with the CR held back: one before it would be bare */
+        from++; /* with the CR held back: one before it would be bare */
     if (find_bare(in->p, from) < from)
         d->bare = true;
     *in = slice_tail(*in, from);
@@ -169,7 +174,9 @@ enum smtp_dot smtp_dot_decode(struct smtp_dot_decoder *d, struct slice *in, stru
     return SMTP_DOT_MORE;
 }
 
-/* ---- sending ------------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 int smtp_dot_encode(struct smtp_dot_encoder *e, struct slice in, struct buf *out)
 {

@@ -1,4 +1,5 @@
-/* smtp_fuzz.c - command lines do not crash; content decodes the same however it is cut, and encode undoes decode. */
+/* smtp_fuzz.c - command lines do not crash; content decodes the same however it is cut, and encode
+ * undoes decode. */
 #include "wire/smtp.h"
 
 #include <assert.h>
@@ -41,8 +42,9 @@ static bool decode(struct slice first, struct slice second, struct buf *out, boo
 
 static void fuzz_content(struct slice in, size_t cut)
 {
-    AUTO(buf_free) struct buf whole = BUF_INIT(1 << 20), parts = BUF_INIT(1 << 20),
-                              wire = BUF_INIT(1 << 21), again = BUF_INIT(1 << 20);
+    AUTO(buf_free)
+    struct buf whole = BUF_INIT(1 << 20),
+               parts = BUF_INIT(1 << 20), wire = BUF_INIT(1 << 21), again = BUF_INIT(1 << 20);
     struct smtp_dot_encoder e = {0};
     bool bare, bare_parts;
     bool ended = decode(in, SLICE_NONE, &whole, &bare);

@@ -1,7 +1,7 @@
 /* smtp_path.c - envelope addresses (RFC 5321 4.1.2, 4.1.3, RFC 6531 3.3) and xtext (RFC 3461 4).
  *
- * Owns nothing; results live in the input or the caller's arena. Called by wire/smtp.c and whoever checks an address.
- * Never suspends.
+ * Owns nothing; results live in the input or the caller's arena. Called by wire/smtp.c and whoever
+ * checks an address. Never suspends.
  */
 #include <arpa/inet.h>
 
@@ -14,7 +14,8 @@ static bool is_atext(unsigned char c, bool allow_utf8)
     return ascii_is_alnum((char)c) || (c != 0 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
-/* Dot-string: atoms with single dots between. Quoted strings are not supported (they never are addresses here). */
+/* Dot-string: atoms with single dots between. Quoted strings are not supported (they never are
+ * addresses here). */
 static bool local_is_valid(struct slice local, bool allow_utf8)
 {
     bool dot = true;
@@ -91,7 +92,9 @@ bool smtp_path_parse(struct slice address, bool allow_utf8, struct smtp_path *ou
     return true;
 }
 
-/* ---- xtext --------------------------------------------------------------------------------------------------------- */
+/* ---- xtext
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 static int hex_upper(char c)
 {
@@ -119,7 +122,7 @@ bool smtp_xtext_decode(struct slice in, struct arena *a, struct slice *out)
             c = high << 4 | low;
             i += 2;
         }
-        if (c < ' ' || c == 0x7f)        /* it will stand in headers and logs */
+        if (c < ' ' || c == 0x7f) /* it will stand in headers and logs */
             return false;
         text[n++] = (char)c;
     }

@@ -33,8 +33,8 @@ struct slice smtp_cut_enhanced(int code, struct slice *text)
     struct slice found;
 
     if (text->n < 5 || text->p[0] != '0' + code / 100 || text->p[1] != '.' ||
-        !cut_digits(*text, &at) || at >= text->n || text->p[at++] != '.' || !cut_digits(*text, &at) ||
-        (at < text->n && text->p[at] != ' '))
+        !cut_digits(*text, &at) || at >= text->n || text->p[at++] != '.' ||
+        !cut_digits(*text, &at) || (at < text->n && text->p[at] != ' '))
         return LIT("");
     found = slice_head(*text, at);
     *text = slice_trim_left(slice_tail(*text, at));
@@ -43,7 +43,7 @@ struct slice smtp_cut_enhanced(int code, struct slice *text)
 
 void smtp_format_reply(const struct smtp_reply *r, bool enhanced, struct buf *out)
 {
-    struct slice text = slice_head(r->text, 500);     /* RFC 5321 4.5.3.1.5: 512 with code and CRLF */
+    struct slice text = slice_head(r->text, 500); /* RFC 5321 4.5.3.1.5: 512 with code and CRLF */
     size_t from;
 
     (void)buf_printf(out, "%03d ", r->code);
