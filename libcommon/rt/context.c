@@ -2,7 +2,7 @@
  *
  * Owns the mappings. Called by fiber.c. Fails only when mmap does. The switch itself is a dozen
  * lines of assembly on x86-64 and aarch64 and swapcontext(3), which costs two system calls, on
- * anything else.
+ * anything else (or with -DRT_UCONTEXT, to test that).
  */
 #include "rt/context.h"
 
@@ -31,7 +31,7 @@
 /* --- the switch (rounding modes are not saved: nobody here changes them) -------------------------
  */
 
-#if defined(__x86_64__) || defined(__aarch64__)
+#if !defined(RT_UCONTEXT) && (defined(__x86_64__) || defined(__aarch64__))
 
 /* Saves the callee-saved registers on this stack, its pointer in *save, and goes on at `to`. */
 void rt_stack_switch(void **save, void *to);

@@ -39,8 +39,8 @@ struct fiber {
 
 /* fiber_suspend that does not notice cancellation: the waiter owes its wait to somebody. */
 int fiber_suspend_firmly(struct deadline until) SUSPENDS;
-int fiber_suspend_fault(int result,
-                        struct fault *why); /* FIBER_TIMEOUT, FIBER_CANCELED -> why, -1 */
+/* Puts FIBER_TIMEOUT or FIBER_CANCELED into words; returns -1. */
+int fiber_suspend_fault(int result, struct fault *why);
 /* Starts a fiber as a member of `group` (may be NULL). */
 int fiber_launch(struct fiber_group *group, const char *name, void (*fn)(void *arg), void *arg,
                  struct fault *why) MUST_CHECK;

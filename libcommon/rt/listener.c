@@ -20,6 +20,8 @@
 #define ACCEPTS_PER_TURN 64
 #define PAUSE_MS 50 /* before the next try when the process has no fiber or descriptor left */
 
+#define COMPLAIN_EVERY_MS 10000
+
 struct listener {
     struct listener_options options;
     uv_poll_t poll;
@@ -27,6 +29,7 @@ struct listener {
     bool closed, poll_gone, paused;
     unsigned connections;
     struct timer pause;
+    uint64_t complained_ms; /* about accept failing; once in COMPLAIN_EVERY_MS */
 };
 
 /* --- pausing, ending -------------------------------------------------------------------------- */
@@ -166,6 +169,17 @@ static void take(struct listener *l, int fd, const struct sockaddr_storage *raw,
         stream_close(&s);
 }
 
+static void complain(struct listener *l, int err)
+{
+    uint64_t now = clock_now_ms();
+
+    if (l->complained_ms != 0 && now - l->complained_ms < COMPLAIN_EVERY_MS)
+        return;
+    l->complained_ms = now;
+    log_event(LOG_WARN, "listener.accept.failed", F_STR("listener", l->options.name),
+              F_STR("why", strerror(err)));
+}
+
 /* false: stop accepting for now. */
 static bool accept_one(struct listener *l)
 {
@@ -189,8 +203,7 @@ static bool accept_one(struct listener *l)
     if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO)
         return true;
     if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        log_event(LOG_WARN, "listener.accept.failed", F_STR("listener", l->options.name),
-                  F_STR("why", strerror(errno)));
+        complain(l, errno);
         pause_for_a_while(l);
     }
     return false;

@@ -1,7 +1,8 @@
-/* stream_internal.h - the struct behind stream.h and what its four files share.
+/* stream_internal.h - the struct behind stream.h and what its files share.
  *
- *   stream.c       life, addresses, readiness      stream_tls.c   handshakes, records
- *   stream_io.c    reading and writing             stream_park.c  waiting without a fiber
+ *   stream.c       life, readiness           stream_tls.c   handshakes, records
+ *   stream_read.c, stream_write.c            stream_park.c  waiting without a fiber
+ *   stream_addr.c  addresses
  *
  * Loop thread only. The socket is read and written directly; libuv only says when it is ready.
  * Readiness is level-triggered and left on between reads, so a request and its answer cost no
@@ -54,23 +55,27 @@ struct stream {
 /* stream.c. Takes the connected socket over, also on failure. */
 int stream_adopt(int fd, const struct stream_addr *peer, struct stream **out,
                  struct fault *why) MUST_CHECK;
-bool stream_addr_set(struct stream_addr *out, const struct sockaddr *raw, socklen_t raw_len);
-bool stream_addr_parse(const char *ip, uint16_t port, struct stream_addr *out);
 void stream_set_local(struct stream *s, const struct stream_addr *local);
 void stream_watch(struct stream *s, int events); /* UV_READABLE, UV_WRITABLE: watch these too */
 void stream_unwatch(struct stream *s, int events);
 int stream_wait_readable(struct stream *s, struct deadline until, struct fault *why) SUSPENDS;
 int stream_wait_writable(struct stream *s, struct deadline until, struct fault *why) SUSPENDS;
+void stream_let_others_run(struct stream *s) SUSPENDS; /* after TURN_BYTES without waiting */
 int stream_read_fault(const struct stream *s, struct fault *why); /* -1: why reading is over */
 int stream_write_fault(const struct stream *s, struct fault *why);
 
-/* stream_io.c */
+/* stream_addr.c */
+bool stream_addr_set(struct stream_addr *out, const struct sockaddr *raw, socklen_t raw_len);
+bool stream_addr_parse(const char *ip, uint16_t port, struct stream_addr *out);
+
+/* stream_read.c, stream_write.c */
 enum { STREAM_AGAIN = 0, STREAM_OVER = -1 };
-ssize_t stream_recv(struct stream *s, void *p,
-                    size_t n); /* from the socket: bytes, AGAIN, OVER (eof or read_errno set) */
-ssize_t stream_pull(struct stream *s); /* into s->in, through TLS if on; same results */
-int stream_push(
-    struct stream *s); /* to the kernel: 1 all is there, AGAIN (watching), OVER (write_errno set) */
+/* From the socket: how many bytes, AGAIN, or OVER (s->eof is set, and s->read_errno after an error). */
+ssize_t stream_recv(struct stream *s, void *p, size_t n);
+/* Into s->in, through TLS if that is on; results as above. */
+ssize_t stream_pull(struct stream *s);
+/* All output to the kernel: 1 it is there, AGAIN (s is watched), OVER (s->write_errno is set). */
+int stream_push(struct stream *s);
 int stream_send_buffered(struct stream *s, struct iobuf *b); /* the same for one buffer */
 void stream_flush_soon(struct stream *s);
 /* Exactly n bytes past s->in, which is empty, and none more from the kernel. */
@@ -80,9 +85,9 @@ int stream_read_direct(struct stream *s, char *p, size_t n, struct deadline unti
 /* stream_tls.c */
 ssize_t stream_tls_read(struct stream *s, void *p, size_t n); /* as stream_recv */
 bool stream_tls_has_pending(const struct stream *s);
-int stream_tls_encrypt(struct stream *s,
-                       struct slice bytes); /* into s->wire; <0: write_errno set */
-void stream_tls_end(struct stream *s);      /* close_notify into s->wire */
+/* Into s->wire, at most RECORD_BYTES. <0: s->write_errno is set. */
+int stream_tls_encrypt(struct stream *s, struct slice bytes);
+void stream_tls_end(struct stream *s); /* close_notify into s->wire */
 void stream_tls_free(struct stream *s);
 
 /* stream_park.c */

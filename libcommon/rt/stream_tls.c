@@ -123,6 +123,8 @@ int stream_tls_encrypt(struct stream *s, struct slice bytes)
 
     if (s->write_errno != 0)
         return -1;
+    if (bytes.n == RECORD_BYTES) /* bulk: room for all until it is sent, so that it need not move */
+        (void)iobuf_room(&s->wire, HIGH_WATER_BYTES + 2 * RECORD_BYTES - iobuf_count(&s->wire));
     ERR_clear_error();
     if (SSL_write_ex(s->ssl, bytes.p, bytes.n, &written) == 1 && written == bytes.n)
         return 0;

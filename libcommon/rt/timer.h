@@ -15,6 +15,6 @@ struct timer {
 };
 
 void timer_init(struct timer *t, void (*fn)(struct timer *t), void *arg);
-void timer_start(struct timer *t, struct deadline at);      /* moves it when already running */
+void timer_start(struct timer *t, struct deadline at);      /* moves it when already running; DEADLINE_NEVER stops it */
 void timer_stop(struct timer *t);                           /* harmless when not running */
 bool timer_is_running(const struct timer *t);
