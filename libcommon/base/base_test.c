@@ -102,7 +102,7 @@ TEST(map, sets_finds_removes_many)
 {
     AUTO(map_free) struct map *m = map_new();
     size_t cursor = 0, seen = 0;
-    char key[16];
+    char key[24];
 
     for (intptr_t i = 1; i <= 5000; i++) {
         (void)snprintf(key, sizeof(key), "k%ld", (long)i);
@@ -161,7 +161,7 @@ TEST(json, refuses_depth_duplicates_and_size)
     CHECK(json_get_bool(v, "b", false) && json_get_slice(v, "none").n == 0);
 }
 
-struct sample { const char *text; struct secret *key; uint16_t port; int64_t n; uint64_t ms, bytes; bool on; const char **list; };
+struct sample { const char *text, *required; struct secret *key; uint16_t port; int64_t n; uint64_t ms, bytes; bool on; const char **list; };
 
 static const struct config_var sample_vars[] = {
     VAR_STRING(struct sample, text, "TEXT", "x", "a text"),
@@ -172,7 +172,7 @@ static const struct config_var sample_vars[] = {
     VAR_BYTES(struct sample, bytes, "BYTES", "50mb", "1kb", "1gb", "a size"),
     VAR_BOOL(struct sample, on, "ON", "false", "a switch"),
     VAR_LIST(struct sample, list, "LIST", "", "a list"),
-    VAR_STRING(struct sample, text, "REQUIRED", NULL, "must be set"),
+    VAR_STRING(struct sample, required, "REQUIRED", NULL, "must be set"),
 };
 
 static const char *good(const char *name)
@@ -209,6 +209,7 @@ TEST(config, reads_defaults_and_values)
         free((void *)(uintptr_t)c.list[i]);
     free(c.list);
     free((void *)(uintptr_t)c.text);
+    free((void *)(uintptr_t)c.required);
 }
 
 TEST(config, names_every_mistake)
@@ -223,6 +224,7 @@ TEST(config, names_every_mistake)
         free((void *)(uintptr_t)c.list[i]);
     free(c.list);
     free((void *)(uintptr_t)c.text);
+    free((void *)(uintptr_t)c.required);
 }
 
 static void keep_line(struct slice line, void *arg)

@@ -7,8 +7,11 @@
 #include "rt/dns.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <netdb.h>
+#include <pthread.h>
 #include <unbound.h>
+#include <unistd.h>
 
 #include "rt/dns_rdata.h"
 #include "rt/fiber.h"
@@ -17,9 +20,17 @@
 
 #define NAME_MAX_BYTES 253
 #define RCODE_NXDOMAIN 3
+#define ANCHOR_ROOT    "root"
+
+/* The root zone's keys as IANA publishes them: KSK-2017 and KSK-2024. */
+static const char *const root_anchor[] = {
+    ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D",
+    ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
+};
 
 static struct ub_ctx *context;
 static uv_poll_t *poll_handle;
+static unsigned queries;               /* fibers in dns_query() */
 
 /* ---- context ------------------------------------------------------------------------------------ */
 
@@ -30,8 +41,7 @@ static void answers_ready(UNUSED uv_poll_t *handle, UNUSED int status, UNUSED in
 
 static int option_set(const char *name, const char *value, struct fault *why)
 {
-    /* libunbound takes its settings as mutable strings but only reads them */
-    int e = ub_ctx_set_option(context, (char *)(uintptr_t)name, (char *)(uintptr_t)value);
+    int e = ub_ctx_set_option(context, name, value);
 
     return e == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver option %s: %s", name, ub_strerror(e));
 }
@@ -45,49 +55,126 @@ static int servers_set(const struct dns_options *o, struct fault *why)
         return e == 0 ? 0 : fault_set(why, FAULT_INVALID, "/etc/resolv.conf: %s", ub_strerror(e));
     }
     for (size_t i = 0; o->servers[i] != NULL; i++) {
-        e = ub_ctx_set_fwd(context, (char *)(uintptr_t)o->servers[i]);
+        e = ub_ctx_set_fwd(context, o->servers[i]);
         if (e != 0)
             return fault_set(why, FAULT_INVALID, "DNS_SERVERS: \"%s\": %s", o->servers[i], ub_strerror(e));
     }
     return 0;
 }
 
+static int options_set(struct fault *why)
+{
+    static const struct { const char *name, *value; } row[] = {
+        { "do-not-query-localhost:", "no" },
+        { "edns-buffer-size:", "1232" },
+        { "use-syslog:", "no" },
+        { "verbosity:", "0" },
+        /* small caches: a mail server asks for few names often */
+        { "msg-cache-size:", "2m" },
+        { "rrset-cache-size:", "4m" },
+        { "outgoing-range:", "256" },
+        { "num-queries-per-thread:", "128" },
+        /* a resolver that was away for a moment is asked again at once, not after libunbound's 15 minutes */
+        { "infra-host-ttl:", "60" },
+        { "infra-keep-probing:", "yes" },
+        /* an operator who has just added a record should not wait an hour for us to see it */
+        { "cache-max-negative-ttl:", "60" },
+        /* reverse names of private networks: the operator's resolver may know them */
+        { "unblock-lan-zones:", "yes" },
+        { "insecure-lan-zones:", "yes" },
+    };
+
+    for (size_t i = 0; i < COUNT(row); i++)
+        if (option_set(row[i].name, row[i].value, why) < 0)
+            return -1;
+    return 0;
+}
+
+static int anchor_set(const char *anchor, struct fault *why)
+{
+    if (anchor == NULL)
+        return 0;
+    if (strcmp(anchor, ANCHOR_ROOT) != 0) {
+        /* libunbound opens it only with the first query: say now, by name, that it cannot */
+        if (access(anchor, R_OK) < 0 || ub_ctx_add_ta_file(context, anchor) != 0)
+            return fault_set(why, FAULT_INVALID, "DNS_TRUST_ANCHOR: cannot read %s", anchor);
+        return 0;
+    }
+    for (size_t i = 0; i < COUNT(root_anchor); i++)
+        if (ub_ctx_add_ta(context, root_anchor[i]) != 0)
+            return fault_set(why, FAULT_IO, "built-in trust anchor refused");
+    return 0;
+}
+
 static int context_set(const struct dns_options *o, struct fault *why)
 {
-    if (option_set("do-not-query-localhost:", "no", why) < 0 || option_set("edns-buffer-size:", "1232", why) < 0 ||
-        option_set("use-syslog:", "no", why) < 0 || option_set("verbosity:", "0", why) < 0 ||
-        /* small caches: a mail server asks for few names often */
-        option_set("msg-cache-size:", "2m", why) < 0 || option_set("rrset-cache-size:", "4m", why) < 0 ||
-        option_set("outgoing-range:", "256", why) < 0 || option_set("num-queries-per-thread:", "128", why) < 0)
+    if (options_set(why) < 0 || servers_set(o, why) < 0 || anchor_set(o->trust_anchor, why) < 0)
         return -1;
-    if (servers_set(o, why) < 0)
-        return -1;
-    if (o->trust_anchor != NULL && ub_ctx_add_ta_file(context, (char *)(uintptr_t)o->trust_anchor) != 0)
-        return fault_set(why, FAULT_INVALID, "DNS_TRUST_ANCHOR: cannot read %s", o->trust_anchor);
-    if (o->hosts_file != NULL && ub_ctx_hosts(context, (char *)(uintptr_t)o->hosts_file) != 0)
+    if (o->hosts_file != NULL && ub_ctx_hosts(context, o->hosts_file) != 0)
         return fault_set(why, FAULT_INVALID, "cannot read %s", o->hosts_file);
     if (ub_ctx_async(context, 1) != 0)
         return fault_set(why, FAULT_IO, "resolver thread");
     return 0;
 }
 
-int dns_init(const struct dns_options *options, struct fault *why)
+static void first_done(UNUSED void *arg, UNUSED int error, struct ub_result *result)
 {
-    context = ub_ctx_create();
-    if (context == NULL)
-        return fault_set(why, FAULT_IO, "no resolver context");
-    if (context_set(options, why) < 0) {
-        ub_ctx_delete(context);
-        context = NULL;
-        return -1;
-    }
+    ub_resolve_free(result);
+}
+
+static void *first_query(void *error)
+{
+    /* libunbound says by itself that these are empty; a resolver in a laboratory (or of our tests) may know better */
+    static const char *const ours[] = { "test.", "127.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.",
+                                        "113.0.203.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa." };
+    int *e = error;
+
+    *e = 0;
+    for (size_t i = 0; *e == 0 && i < COUNT(ours); i++)
+        *e = ub_ctx_zone_remove(context, ours[i]);
+    if (*e == 0)
+        *e = ub_resolve_async(context, "localhost", DNS_A, 1, NULL, first_done, NULL);
+    return NULL;
+}
+
+/* The first call makes libunbound set itself up, which takes more than a fiber's stack (its buffers for one record are
+ * 64 KiB): it is made here, on a stack of a thread's size; the query is for a name that libunbound knows by itself. */
+static int resolver_set_up(struct fault *why)
+{
+    pthread_t thread;
+    int error = UB_INITFAIL;
+
+    if (pthread_create(&thread, NULL, first_query, &error) != 0)
+        return fault_set(why, FAULT_IO, "no thread for the resolver");
+    pthread_join(thread, NULL);
+    return error == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver: %s", ub_strerror(error));
+}
+
+static int answers_watch(struct fault *why)
+{
     poll_handle = calloc(1, sizeof(*poll_handle));
     if (poll_handle == NULL)
         abort();
-    if (uv_poll_init(loop_uv(), poll_handle, ub_fd(context)) != 0 ||
-        uv_poll_start(poll_handle, UV_READABLE, answers_ready) != 0)
+    if (uv_poll_init(loop_uv(), poll_handle, ub_fd(context)) != 0) {
+        free(poll_handle);             /* never became a handle of the loop */
+        poll_handle = NULL;
         return fault_set(why, FAULT_IO, "cannot watch the resolver");
+    }
+    (void)uv_poll_start(poll_handle, UV_READABLE, answers_ready);
     uv_unref((uv_handle_t *)poll_handle);      /* queries hold the loop, the resolver does not */
+    return 0;
+}
+
+int dns_init(const struct dns_options *options, struct fault *why)
+{
+    assert(context == NULL);
+    context = ub_ctx_create();
+    if (context == NULL)
+        return fault_set(why, FAULT_IO, "no resolver context");
+    if (context_set(options, why) < 0 || resolver_set_up(why) < 0 || answers_watch(why) < 0) {
+        dns_deinit();
+        return -1;
+    }
     return 0;
 }
 
@@ -100,7 +187,9 @@ void dns_deinit(void)
 {
     if (context == NULL)
         return;
-    uv_close((uv_handle_t *)poll_handle, poll_closed);
+    assert(queries == 0);              /* their fibers would wait for answers that cannot come */
+    if (poll_handle != NULL)
+        uv_close((uv_handle_t *)poll_handle, poll_closed);
     poll_handle = NULL;
     ub_ctx_delete(context);
     context = NULL;
@@ -184,30 +273,53 @@ static int take_answer(const struct ub_result *r, enum dns_type type, struct are
     return 0;
 }
 
+/* A name as it goes to libunbound, which takes backslashes for escapes: those and what cannot be printed are refused. */
+static int name_copy(struct slice name, char *out, size_t size, struct fault *why)
+{
+    bool ok;
+
+    if (name.n > 0 && name.p[name.n - 1] == '.')
+        name.n--;
+    ok = name.n > 0 && slice_copy_cstr(name, out, size);
+    for (size_t i = 0; ok && i < name.n; i++)
+        ok = out[i] > ' ' && (unsigned char)out[i] < 0x7f && out[i] != '\\';
+    return ok ? 0 : fault_set(why, FAULT_INVALID, "not a domain name: \"%.*s\"", SLICE(slice_head(name, 80)));
+}
+
+static int query_run(struct query *q, const char *name, enum dns_type type, struct deadline until, struct fault *why)
+{
+    int id, r = 0;
+
+    q->error = ub_resolve_async(context, name, (int)type, 1, q, query_done, &id);
+    if (q->error == 0) {
+        queries++;
+        loop_hold();
+        r = query_wait(q, id, until, why);
+        loop_release();
+        queries--;
+    }
+    if (r < 0)
+        return -1;
+    if (q->error == UB_SYNTAX)
+        return fault_set(why, FAULT_INVALID, "not a domain name: \"%.80s\"", name);
+    if (q->error != 0 || q->result == NULL)
+        return fault_set(why, FAULT_UNAVAILABLE, "DNS query for %.100s: %s", name, ub_strerror(q->error));
+    return 0;
+}
+
 int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
               struct fault *why)
 {
     struct query q = { .fiber = fiber_self() };
     char text[NAME_MAX_BYTES + 1];
-    int id, e, r;
+    int r;
 
-    if (name.n > 0 && name.p[name.n - 1] == '.')
-        name.n--;
-    if (name.n == 0 || !slice_copy_cstr(name, text, sizeof(text)))
-        return fault_set(why, FAULT_INVALID, "not a domain name: \"%.*s\"", (int)(name.n < 80 ? name.n : 80), name.p);
+    if (name_copy(name, text, sizeof(text), why) < 0)
+        return -1;
     if (context == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "no resolver");
-    loop_hold();
-    e = ub_resolve_async(context, text, (int)type, 1, &q, query_done, &id);
-    if (e != 0)
-        r = fault_set(why, FAULT_INVALID, "DNS query for %s: %s", text, ub_strerror(e));
-    else
-        r = query_wait(&q, id, until, why);
-    loop_release();
-    if (r < 0)
+    if (query_run(&q, text, type, until, why) < 0)
         return -1;
-    if (q.error != 0 || q.result == NULL)
-        return fault_set(why, FAULT_UNAVAILABLE, "DNS query for %s: %s", text, ub_strerror(q.error));
     r = take_answer(q.result, type, in, out, why);
     ub_resolve_free(q.result);
     return r;
@@ -243,12 +355,18 @@ struct host_work {
 static void host_run(struct offload *work)
 {
     struct host_work *w = CONTAINER_OF(work, struct host_work, offload);
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL;
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL, *use;
 
     w->error = getaddrinfo(w->host, NULL, &hints, &found);
     if (w->error != 0)
         return;
-    w->error = getnameinfo(found->ai_addr, found->ai_addrlen, w->ip, sizeof(w->ip), NULL, 0, NI_NUMERICHOST);
+    /* servers of our own world listen on 127.0.0.1 or a Docker network: IPv4 first, or "localhost" would be ::1 */
+    use = found;
+    while (use != NULL && use->ai_family != AF_INET)
+        use = use->ai_next;
+    if (use == NULL)
+        use = found;
+    w->error = getnameinfo(use->ai_addr, use->ai_addrlen, w->ip, sizeof(w->ip), NULL, 0, NI_NUMERICHOST);
     freeaddrinfo(found);
 }
 

@@ -12,7 +12,8 @@
 
 struct dns_options {
     const char *const *servers;                /* "ip" or "ip@port" to forward to, NULL-terminated; NULL or empty: /etc/resolv.conf */
-    const char *trust_anchor;                  /* file of DS/DNSKEY records, or NULL: none, nothing counts as validated */
+    const char *trust_anchor;                  /* file of DS/DNSKEY records; "root": the root zone's keys, built in;
+                                                  NULL: none, nothing counts as validated */
     const char *hosts_file;                    /* NULL: none */
 };
 int dns_init(const struct dns_options *options, struct fault *why) MUST_CHECK;   /* once, on the loop thread */
@@ -41,5 +42,6 @@ struct dns_answer {
 int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* PTR of a numeric address. */
 int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* getaddrinfo on the file pool: a host of our own world (redis, mongodb, sqlite). Numeric addresses pass through. */
+/* getaddrinfo on the file pool: a host of our own world (redis, mongodb, sqlite); IPv4 before IPv6. Numeric addresses pass
+ * through. FAULT_UNAVAILABLE when there is none.                                                                 */
 int dns_local_host(const char *host, struct arena *in, struct deadline until, struct slice *ip, struct fault *why) MUST_CHECK SUSPENDS;

@@ -9,7 +9,7 @@
 #include "base/buf.h"
 
 /* A name without compression (libunbound has undone it): labels to dotted lower case. Bytes that could not stand in a host
- * name as mail uses it (dots, spaces, controls) make it malformed rather than ambiguous.                        */
+ * name as mail uses it (dots, spaces, controls, beyond ASCII) make it malformed rather than ambiguous.                        */
 static bool name_parse(struct slice in, struct arena *a, struct slice *out)
 {
     char text[256];
@@ -28,7 +28,9 @@ static bool name_parse(struct slice in, struct arena *a, struct slice *out)
         if (n > 0)
             text[n++] = '.';
         for (size_t i = 0; i < len; i++, at++) {
-            if (in.p[at] <= ' ' || in.p[at] == '.' || in.p[at] == 0x7f)
+            unsigned char c = (unsigned char)in.p[at];
+
+            if (c <= ' ' || c >= 0x7f || c == '.' || c == '\\')
                 return false;
             text[n++] = ascii_lower(in.p[at]);
         }
