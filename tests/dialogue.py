@@ -10,6 +10,7 @@ A file is a list of lines, played from top to bottom:
     S!: * 3 EXPUNGE             no line up to the next S: or S*: of this connection may look like this
     C2: ...   S2: ...           the same on a second connection (any digit); opened when first used
     login user                  IMAP LOGIN with the account of this run, on connection 1; "login2 user" on connection 2
+    plain                       first line: connects to --plain-port, without TLS
     starttls                    begins TLS on the connection (after its answer was read); "starttls2"
     closed                      the server must have closed the connection; "closed2"
     repeat 300 C: text          sends the same line several times
@@ -33,12 +34,12 @@ class Failure(Exception):
 
 
 class Connection:
-    def __init__(self, options):
+    def __init__(self, options, plain):
         self.options = options
-        self.socket = socket.create_connection((options.host, options.port), timeout=options.seconds)
+        self.socket = socket.create_connection((options.host, options.plain_port if plain else options.port), timeout=options.seconds)
         self.buffer = b""
         self.forbidden = []
-        if options.tls:
+        if options.tls and not plain:
             self.start_tls()
 
     def start_tls(self):
@@ -107,10 +108,11 @@ def bytes_of(text, variables):
 class Player:
     def __init__(self, options, variables):
         self.options, self.variables, self.connections, self.trace = options, variables, {}, []
+        self.plain = False
 
     def connection(self, number):
         if number not in self.connections:
-            self.connections[number] = Connection(self.options)
+            self.connections[number] = Connection(self.options, self.plain)
         return self.connections[number]
 
     def read(self, number):
@@ -143,7 +145,7 @@ class Player:
     def word(self, line):
         """A directive without a colon."""
         name, _, rest = line.partition(" ")
-        match = re.fullmatch(r"(login|starttls|closed|repeat)(\d?)", name)
+        match = re.fullmatch(r"(login|plain|starttls|closed|repeat)(\d?)", name)
         if not match:
             raise Failure(f"not understood: {line}")
         word, number = match[1], match[2] or "1"
@@ -151,6 +153,8 @@ class Player:
             self.expect(number, "* OK ...", False)
             self.send(number, 'login LOGIN "$user" "$password"')
             self.expect(number, "login OK ...", True)
+        elif word == "plain":
+            self.plain = True
         elif word == "starttls":
             self.connection(number).start_tls()
         elif word == "closed":
@@ -191,6 +195,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--plain-port", type=int, default=0, help="where dialogues that say plain connect")
     parser.add_argument("--tls", action="store_true", help="implicit TLS")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--user", default="", help="account; with --account made anew for each file")

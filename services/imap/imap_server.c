@@ -9,11 +9,17 @@
 
 #define EVENT_BYTES_MAX 4096
 
+static double session_count_read(void *arg)
+{
+    return ((struct imap_server *)arg)->session_count;
+}
+
 void imap_server_init(struct imap_server *server, const struct imap_config *config)
 {
     server->config = config;
     server->aliases = map_new();
     fiber_event_init(&server->session_ended);
+    (void)metric_gauge("imap_sessions", "connections, idle ones included", session_count_read, server);
     server->commands = metric_counter("imap_commands_total", "IMAP commands answered");
     server->command_us = metric_histogram_us("imap_command_seconds", "time from a command to its tagged answer");
     server->logins = metric_counter("imap_logins_total", "successful logins");
