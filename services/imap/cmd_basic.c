@@ -9,25 +9,31 @@
 
 #define ID_PAIRS_MAX 30u
 
-#define CAPABILITIES_ALWAYS \
-    "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID"
-#define CAPABILITIES_LATE \
+#define CAPABILITIES_FIRST "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ENABLE ID"
+#define CAPABILITIES_REST \
     " IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE CONDSTORE QRESYNC" \
-    " ESEARCH SEARCHRES WITHIN MULTIAPPEND BINARY STATUS=SIZE QUOTA UTF8=ACCEPT APPENDLIMIT"
+    " ESEARCH SEARCHRES WITHIN MULTIAPPEND BINARY STATUS=SIZE QUOTA UTF8=ACCEPT"
 
-const char *imap_capabilities(const struct imap_session *s)
+static const char *ways_to_log_in(const struct imap_session *s)
 {
     if (s->state != IMAP_NOT_AUTHENTICATED)
-        return CAPABILITIES_ALWAYS CAPABILITIES_LATE;
+        return "";
     if (stream_is_tls(s->stream) || s->server->config->insecure_auth)
-        return CAPABILITIES_ALWAYS " AUTH=PLAIN" CAPABILITIES_LATE;
-    return s->server->tls ? CAPABILITIES_ALWAYS " STARTTLS LOGINDISABLED" CAPABILITIES_LATE
-                          : CAPABILITIES_ALWAYS " LOGINDISABLED" CAPABILITIES_LATE;
+        return " AUTH=PLAIN";
+    return s->server->tls ? " STARTTLS LOGINDISABLED" : " LOGINDISABLED";
+}
+
+void imap_put_capabilities(struct imap_session *s)
+{
+    (void)buf_printf(&s->out, CAPABILITIES_FIRST "%s" CAPABILITIES_REST " APPENDLIMIT=%llu", ways_to_log_in(s),
+                     (unsigned long long)s->server->config->append_max);
 }
 
 int cmd_capability(struct imap_cmd *cmd)
 {
-    imap_untagged(cmd, "CAPABILITY %s", imap_capabilities(cmd->session));
+    (void)buf_append(imap_out(cmd), LIT("* CAPABILITY "));
+    imap_put_capabilities(cmd->session);
+    (void)buf_append(imap_out(cmd), LIT("\r\n"));
     return imap_reply_ok(cmd, "CAPABILITY completed");
 }
 

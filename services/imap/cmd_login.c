@@ -46,6 +46,18 @@ static int refuse(struct imap_cmd *cmd)
     }
 }
 
+/* Saves the client a round trip (RFC 9051 7.1). */
+static int reply_capabilities(struct imap_cmd *cmd)
+{
+    struct buf *out = imap_out(cmd);
+
+    cmd->result = "ok";
+    (void)buf_append(out, cmd->tag);
+    (void)buf_append(out, LIT(" OK [CAPABILITY "));
+    imap_put_capabilities(cmd->session);
+    return buf_append(out, LIT("] logged in\r\n"));
+}
+
 static int enter(struct imap_cmd *cmd, const struct login_result *who)
 {
     struct imap_session *s = cmd->session;
@@ -67,7 +79,7 @@ static int enter(struct imap_cmd *cmd, const struct login_result *who)
     metric_add(server->logins, 1);
     log_event(LOG_INFO, "imap.login", F_ID("conn", s->id.s), F_STR("user", who->alias_id), F_STR("ip", stream_peer(s->stream)->ip),
               F_STR("tls", stream_tls_version(s->stream)));
-    return imap_reply_printf(cmd, "OK [CAPABILITY %s] logged in", imap_capabilities(s));
+    return reply_capabilities(cmd);
 }
 
 static int check(struct imap_cmd *cmd, struct slice username, struct slice password)

@@ -13,7 +13,7 @@ int cmd_logout(struct imap_cmd *cmd);
 int cmd_id(struct imap_cmd *cmd);
 int cmd_enable(struct imap_cmd *cmd);
 int cmd_namespace(struct imap_cmd *cmd);
-const char *imap_capabilities(const struct imap_session *s);
+void imap_put_capabilities(struct imap_session *s);     /* appends to s->out */
 
 /* cmd_login.c: RFC 9051 6.2 */
 int cmd_starttls(struct imap_cmd *cmd) SUSPENDS;

@@ -333,7 +333,9 @@ void imap_session_begin(struct stream *stream, struct imap_server *server)
         session_end_with_bye(s, "server is going down, please come back");
         return;
     }
-    (void)buf_printf(&s->out, "* OK [CAPABILITY %s] ready\r\n", imap_capabilities(s));
+    (void)buf_append(&s->out, LIT("* OK [CAPABILITY "));
+    imap_put_capabilities(s);
+    (void)buf_append(&s->out, LIT("] ready\r\n"));
     session_flush(s);
     session_park(s);
 }
