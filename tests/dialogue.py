@@ -33,6 +33,10 @@ class Failure(Exception):
     pass
 
 
+class Skipped(Exception):
+    pass
+
+
 class Connection:
     def __init__(self, options, plain):
         self.options = options
@@ -154,6 +158,8 @@ class Player:
             self.send(number, 'login LOGIN "$user" "$password"')
             self.expect(number, "login OK ...", True)
         elif word == "plain":
+            if not self.options.plain_port:
+                raise Skipped("needs --plain-port")
             self.plain = True
         elif word == "starttls":
             self.connection(number).start_tls()
@@ -218,6 +224,8 @@ def main():
         try:
             player.play(path)
             print(f"ok    {path}")
+        except Skipped as reason:
+            print(f"skip  {path}: {reason}")
         except (Failure, OSError) as failure:
             failed += 1
             print(f"FAIL  {failure}")
