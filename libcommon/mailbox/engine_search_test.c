@@ -1,0 +1,194 @@
+/* engine_search_test.c - SEARCH: a truth table (RFC 9051 6.4.4), and the index against reading everything. */
+#include "mailbox/engine_test_util.h"
+
+#include "base/time.h"
+#include "wire/casefold.h"
+
+static struct slice found(struct test *t, struct box *b, const struct search_node *n)
+{
+    struct mailbox_found out;
+    struct fault why = { 0 };
+
+    if (engine_search(b->e, box_folder(t, b, "INBOX"), n, t->arena, &out, &why) < 0) {
+        test_fail(t, __FILE__, __LINE__, "search: %s", why.text);
+        return LIT("?");
+    }
+    return uid_set_format(out.uids, t->arena);
+}
+
+#define TEXT(op_, s)      &(struct search_node){ .op = (op_), .text = LIT(s) }
+#define HEADER(f, s)      &(struct search_node){ .op = SEARCH_HEADER, .field = LIT(f), .text = LIT(s) }
+#define NUMBER(op_, n)    &(struct search_node){ .op = (op_), .number = (n) }
+
+static struct search_node *pair(struct test *t, enum search_op op, const struct search_node *a, const struct search_node *b)
+{
+    struct search_node *list = ARENA_ARRAY(t->arena, struct search_node, 3);
+
+    list[0].op = op;
+    list[0].children = &list[1];
+    list[1] = *a;
+    if (b) {
+        list[2] = *b;
+        list[1].next = &list[2];
+    }
+    return list;
+}
+
+TEST(engine_search, truth_table)
+{
+    AUTO(box_free) struct box b;
+    struct fault why = { 0 };
+    struct mailbox_stored s;
+    const uint64_t sent = 20781;      /* 2026-11-24, as written; a day later in UTC */
+
+    REQUIRE(box_new(t, &b));
+    CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "Hello World", "first body, wörd"), FLAG_SEEN));
+    CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "=?utf-8?B?7JWI64WV7ZWY7IS47JqU?=", "second BODY \xed\x95\x9c\xea\xb5\xad\xec\x96\xb4"), 0));
+    CHECK(box_append(t, &b, "INBOX", LIT("Subject: plain\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\nth\xe9 end"), FLAG_FLAGGED));
+    REQUIRE_OK(engine_store(b.e, box_folder(t, &b, "INBOX"), uids_of(t, "3"), STORE_ADD, 0, (struct slice[]){ LIT("Work") }, 1, UINT64_MAX, t->arena, &s, &why), &why);
+    const struct { const struct search_node *n; const char *want; } row[] = {
+        { NUMBER(SEARCH_ALL, 0), "1:3" },
+        { TEXT(SEARCH_BODY, "body"), "1:2" }, { TEXT(SEARCH_BODY, "hello"), "" }, { TEXT(SEARCH_TEXT, "hello"), "1" },
+        { TEXT(SEARCH_TEXT, "W\xc3\x96RD"), "1" }, { TEXT(SEARCH_BODY, "TH\xc3\x89 E"), "3" },
+        { TEXT(SEARCH_BODY, "\xea\xb5\xad"), "2" }, { HEADER("subject", "\xeb\x85\x95"), "2" },
+        { HEADER("subject", "world"), "1" }, { HEADER("from", "world"), "" }, { HEADER("from", ""), "1:2" }, { HEADER("x-none", ""), "" },
+        { TEXT(SEARCH_BODY, ""), "1:3" }, { TEXT(SEARCH_BODY, ", "), "1" },
+        { NUMBER(SEARCH_FLAG, FLAG_SEEN), "1" }, { TEXT(SEARCH_KEYWORD, "work"), "3" }, { TEXT(SEARCH_KEYWORD, "none"), "" },
+        { NUMBER(SEARCH_SENTON, sent), "1:2" }, { NUMBER(SEARCH_SENTBEFORE, sent), "" }, { NUMBER(SEARCH_SENTSINCE, sent), "1:2" },
+        { NUMBER(SEARCH_ON, 19675), "1:3" }, { NUMBER(SEARCH_BEFORE, 19675), "" }, { NUMBER(SEARCH_SINCE, 19676), "" },
+        { NUMBER(SEARCH_LARGER, 100), "1:2" }, { NUMBER(SEARCH_SMALLER, 100), "3" }, { NUMBER(SEARCH_OLDER, 60), "1:3" },
+        { NUMBER(SEARCH_YOUNGER, 60), "" }, { NUMBER(SEARCH_MODSEQ, 5), "3" },
+        { pair(t, SEARCH_AND, TEXT(SEARCH_BODY, "body"), HEADER("subject", "hello")), "1" },
+        { pair(t, SEARCH_OR, TEXT(SEARCH_BODY, "second"), HEADER("subject", "plain")), "2:3" },
+        { pair(t, SEARCH_NOT, pair(t, SEARCH_OR, TEXT(SEARCH_BODY, "second"), HEADER("subject", "plain")), NULL), "1" },
+        { pair(t, SEARCH_NOT, HEADER("from", ""), NULL), "3" },
+        { pair(t, SEARCH_AND, NUMBER(SEARCH_FLAG, FLAG_SEEN), pair(t, SEARCH_NOT, TEXT(SEARCH_TEXT, "zzz"), NULL)), "1" },
+    };
+    for (size_t i = 0; i < COUNT(row); i++)
+        CHECK_ROW_SLICE(i, slice_of(row[i].want), found(t, &b, row[i].n));
+}
+
+/* ---- the index against reading ------------------------------------------------------------------------------- */
+
+static const char *const syllables[] = { "ab", "ba", "\xea\xb0\x80", "\xeb\x82\x98", "Q", "\xc3\x84", "\xc3\xa4", "7", "x", "-", ".", " ", " ", "\r\n" };
+
+static struct slice random_text(struct arena *a, size_t n)
+{
+    AUTO(buf_free) struct buf b = BUF_INIT((size_t)1 << 16);
+
+    for (size_t i = 0; i < n; i++)
+        (void)buf_append_cstr(&b, syllables[random_below(COUNT(syllables))]);
+    return arena_copy(a, buf_slice(&b));
+}
+
+static struct slice one_line(struct arena *a, struct slice s)
+{
+    struct slice copy = arena_copy(a, s);
+
+    for (size_t i = 0; i < copy.n; i++)
+        if (copy.p[i] == '\r' || copy.p[i] == '\n')
+            ((char *)(uintptr_t)copy.p)[i] = ' ';
+    return copy;
+}
+
+enum { MESSAGES = 200, QUERIES = 400 };
+
+static struct search_node *random_query(struct test *t, int depth)
+{
+    static const enum search_op text_ops[] = { SEARCH_BODY, SEARCH_TEXT, SEARCH_HEADER };
+    struct search_node *n = ARENA_NEW(t->arena, struct search_node);
+
+    if (depth < 3 && random_below(3) == 0) {
+        n->op = (enum search_op)(SEARCH_AND + random_below(3));
+        n->children = random_query(t, depth + 1);
+        if (n->op != SEARCH_NOT)
+            n->children->next = random_query(t, depth + 1);
+        return n;
+    }
+    n->op = text_ops[random_below(3)];
+    n->field = random_below(2) ? LIT("subject") : LIT("x-q");
+    n->text = random_text(t->arena, random_below(5));
+    return n;
+}
+
+static bool brute(struct test *t, const struct search_node *n, const struct search_text *text)
+{
+    struct buf q = BUF_INIT((size_t)1 << 16);
+    struct slice header = buf_slice(&text->header), line, want;
+    bool r = false;
+
+    switch (n->op) {
+    case SEARCH_AND: return brute(t, n->children, text) && brute(t, n->children->next, text);
+    case SEARCH_OR: return brute(t, n->children, text) || brute(t, n->children->next, text);
+    case SEARCH_NOT: return !brute(t, n->children, text);
+    default: break;
+    }
+    (void)casefold_utf8(n->text, &q);
+    want = arena_copy(t->arena, buf_slice(&q));
+    buf_free(&q);
+    if (n->op != SEARCH_HEADER)
+        return slice_find(buf_slice(&text->body), want) >= 0 || (n->op == SEARCH_TEXT && slice_find(header, want) >= 0);
+    while (!r && slice_cut(&header, '\n', &line)) {
+        struct slice name = arena_printf(t->arena, "%.*s: ", SLICE(n->field));
+        r = slice_has_prefix(line, name) && slice_find(slice_tail(line, name.n), want) >= 0;
+    }
+    return r;
+}
+
+TEST(engine_search, index_never_changes_an_answer)
+{
+    AUTO(box_free) struct box b;
+    struct search_text *texts = calloc(MESSAGES + 1, sizeof(*texts));
+    AUTO(arena_free) struct arena *queries = arena_new(0);
+    struct fault why = { 0 };
+    int64_t segments = 0;
+
+    REQUIRE(texts && box_new(t, &b));
+    for (uint32_t i = 1; i <= MESSAGES; i++) {
+        struct slice subject = one_line(t->arena, random_text(t->arena, 6)), body = random_text(t->arena, 40);
+        struct slice m = arena_printf(t->arena, "Subject: %.*s\r\nX-Q: %.*s\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%.*s",
+                                      SLICE(subject), SLICE(one_line(t->arena, random_text(t->arena, 3))), SLICE(body));
+        CHECK_INT(i, box_append(t, &b, "INBOX", m, 0));
+        buf_init(&texts[i].header, (size_t)1 << 20);
+        buf_init(&texts[i].body, (size_t)1 << 20);
+        CHECK(search_text_render(m, &texts[i]) >= 0);
+        if (i == 150)
+            CHECK_OK(engine_index_some(b.e, 1000, &why), &why);     /* the rest stays unindexed */
+    }
+    CHECK_INT(1, db_get(b.e, &segments, &why, "SELECT count(*) FROM segments"));
+    CHECK(segments > 0);
+    for (int k = 0; k < QUERIES && !t->failures; k++) {
+        struct search_node *n = random_query(t, 0);
+        struct uid_set_builder want = uid_set_builder_make(t->arena);
+        for (uint32_t i = 1; i <= MESSAGES; i++)
+            if (brute(t, n, &texts[i]))
+                uid_set_add(&want, i);
+        CHECK_SLICE(uid_set_format(uid_set_finish(&want), t->arena), found(t, &b, n));
+    }
+    for (uint32_t i = 1; i <= MESSAGES; i++) {
+        buf_free(&texts[i].header);
+        buf_free(&texts[i].body);
+    }
+    free(texts);
+}
+
+TEST(engine_search, segments_follow_their_bodies)
+{
+    AUTO(box_free) struct box b;
+    struct fault why = { 0 };
+    struct mailbox_expunged x;
+    int64_t n = 0;
+
+    REQUIRE(box_new(t, &b));
+    for (int i = 0; i < 130; i++)
+        CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "s", arena_printf(t->arena, "number%d text", i).p), i < 120 ? FLAG_DELETED : 0));
+    CHECK_OK(engine_index_some(b.e, 1000, &why), &why);
+    REQUIRE_OK(engine_expunge(b.e, box_folder(t, &b, "INBOX"), UID_SET_EMPTY, t->arena, &x, &why), &why);
+    REQUIRE_OK(db_run(b.e, &why, "UPDATE bodies SET died=1 WHERE refs=0"), &why);
+    CHECK_OK(engine_tidy(b.e, 1000, &why), &why);
+    CHECK_INT(1, db_get(b.e, &n, &why, "SELECT count(*) FROM segments  "));
+    CHECK_INT(0, n);
+    CHECK_STR("126", found(t, &b, TEXT(SEARCH_BODY, "number125")).p);
+    CHECK_STR("121:130", found(t, &b, TEXT(SEARCH_BODY, "text")).p);
+    CHECK(box_verify(t, &b));
+}
