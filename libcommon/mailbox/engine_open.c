@@ -249,6 +249,15 @@ static int check_length(struct engine *e, struct fault *why)
     return 0;
 }
 
+/* Bodies that were staged through an earlier handle will never be appended. */
+static int forget_staged(struct engine *e, struct fault *why)
+{
+    int64_t now = clock_wall_ms(), one;
+    int r = db_get(e, &one, why, "SELECT 1 FROM bodies WHERE refs=0 AND died>? LIMIT 1", A_INT(now));
+
+    return r > 0 ? db_run(e, why, "UPDATE bodies SET died=?1 WHERE refs=0 AND died>?1", A_INT(now)) : r;
+}
+
 int engine_open(const char *path, const struct secret *data_key, const struct engine_options *options,
                 struct engine **out, struct fault *why)
 {
@@ -260,7 +269,7 @@ int engine_open(const char *path, const struct secret *data_key, const struct en
         connect_existing(path, data_key, options, salt, &e, why) < 0 || check_format(e, salt, why) < 0)
         return -1;
     if (e->mode == ENGINE_WRITE) {
-        if (check_length(e, why) < 0)
+        if (check_length(e, why) < 0 || forget_staged(e, why) < 0)
             return -1;
         if ((size_t)snprintf(temporary, sizeof(temporary), "%s.rekey", path) < sizeof(temporary) &&
             access(temporary, F_OK) == 0)
