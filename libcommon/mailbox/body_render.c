@@ -37,7 +37,7 @@ static void add_lost_lines(const struct engine_body *b, struct mime_part *root)
     const struct mime_part *p = root;
 
     for (; p; p = mime_next_part(p)) {
-        uint64_t lost = image_lines_lost(b, p->body_at, p->body_at + p->body_len);
+        uint64_t lost = image_lines_lost(&b->image, p->body_at, p->body_at + p->body_len);
         ((struct mime_part *)(uintptr_t)p)->body_lines += (uint32_t)lost;
     }
 }
@@ -45,12 +45,12 @@ static void add_lost_lines(const struct engine_body *b, struct mime_part *root)
 int body_render(struct engine_body *b, struct fault *why)
 {
     AUTO(arena_free) struct arena *a = arena_new(0);
-    struct slice message = b->image ? slice_make(b->image, b->size) : buf_slice(&b->small);
+    struct slice message = b->image.p ? image_slice(&b->image) : buf_slice(&b->small);
     struct slice header;
     struct mime_tree tree;
 
     mime_parse(a, message, &tree);
-    if (b->punched_count)
+    if (b->image.punched_count)
         add_lost_lines(b, tree.root);
     header = slice_sub(message, tree.root->header_at, tree.root->header_len);
     buf_init(&b->parts, RENDERED_MAX);

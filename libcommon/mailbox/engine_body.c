@@ -39,8 +39,7 @@ void engine_body_free(struct engine_body **bp)
     if (!b)
         return;
     EVP_MD_CTX_free(b->hash);
-    image_end(b);
-    free(b->punched);
+    image_end(&b->image);
     buf_free(&b->small);
     buf_free(&b->packed);
     buf_free(&b->chunk);
@@ -94,7 +93,7 @@ static void pack_chunk(struct engine_body *b)
 
 static void write_large(struct engine_body *b, struct slice bytes)
 {
-    image_write(b, bytes);
+    image_write(&b->image, bytes);
     while (bytes.n) {
         struct slice now = slice_head(bytes, ENGINE_CHUNK_BYTES - b->chunk.n);
         (void)buf_append(&b->chunk, now);
@@ -106,14 +105,9 @@ static void write_large(struct engine_body *b, struct slice bytes)
 
 static int grow_large(struct engine_body *b, struct fault *why)
 {
-    struct slice start = buf_slice(&b->small);
-    uint64_t size = b->size;
-
-    if (image_begin(b, why) < 0)
+    if (image_begin(&b->image, b->size_max, why) < 0)
         return -1;
-    b->size = 0;
-    write_large(b, start);
-    b->size = size;
+    write_large(b, buf_slice(&b->small));
     buf_free(&b->small);
     return 0;
 }
@@ -127,10 +121,10 @@ int engine_body_write(struct engine_body *b, struct slice bytes, struct fault *w
     if (b->pending_count + bytes.n / ENGINE_CHUNK_BYTES + 3 > BODY_PENDING_MAX)
         return fault_set(why, FAULT_LIMIT, "piece of %zu bytes with %zu chunks waiting", bytes.n, b->pending_count);
     (void)EVP_DigestUpdate(b->hash, bytes.p, bytes.n);
-    if (!b->image && b->size + bytes.n <= ENGINE_INLINE_MAX) {
+    if (!b->image.p && b->size + bytes.n <= ENGINE_INLINE_MAX) {
         (void)buf_append(&b->small, bytes);
     } else {
-        if (!b->image && grow_large(b, why) < 0)
+        if (!b->image.p && grow_large(b, why) < 0)
             return -1;
         write_large(b, bytes);
     }
@@ -194,8 +188,8 @@ int engine_body_finish(struct engine_body *b, struct fault *why)
     (void)EVP_DigestFinal_ex(b->hash, b->digest, NULL);
     if (body_render(b, why) < 0)
         return -1;
-    if (b->image) {
-        image_end(b);
+    if (b->image.p) {
+        image_end(&b->image);
         b->stored = BODY_CHUNKS;
         if (b->chunk.n)
             pack_chunk(b);

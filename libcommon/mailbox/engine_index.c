@@ -262,17 +262,16 @@ static int skip_body(struct engine *e, int64_t body, struct fault *why)
 static int add_body(struct engine *e, struct index_builder *b, struct body_reader *reader, int64_t body,
                     struct fault *why)
 {
-    AUTO(buf_free) struct buf whole = BUF_INIT(INDEX_TEXT_MAX * 2);
     struct search_text text = { BUF_INIT(INDEX_TEXT_MAX), BUF_INIT(INDEX_TEXT_MAX) };
-    bool fits;
+    struct fault inner = { 0 };
+    bool fits = body_reader_open(reader, body, &inner) >= 0 && search_text_of_body(reader, &text, &inner) >= 0;
 
-    if (body_reader_open(reader, body, why) < 0)
-        return -1;
-    fits = reader->size <= INDEX_TEXT_MAX * 2;
-    if (fits && body_reader_range(reader, 0, reader->size, &whole, why) < 0)
-        return -1;
-    fits = fits && search_text_render(buf_slice(&whole), &text) >= 0 && is_worth_it(buf_slice(&text.header)) &&
-           is_worth_it(buf_slice(&text.body));
+    if (!fits && inner.code != FAULT_LIMIT) {
+        buf_free(&text.header);
+        buf_free(&text.body);
+        return fault_set(why, inner.code, "%s", inner.text);
+    }
+    fits = fits && is_worth_it(buf_slice(&text.header)) && is_worth_it(buf_slice(&text.body));
     if (fits) {
         uint32_t doc = (uint32_t)b->doc_count;
         b->docs[b->doc_count++] = body;

@@ -20,6 +20,7 @@ struct narrowing {
     size_t doc_count;
     bool wanted[SEGMENT_DOCS_MAX];
     struct buf terms, lists;
+    int64_t segment, lists_of;        /* the segment being asked, and the one whose lists are unpacked */
     uint32_t *hits;                   /* numbers of terms */
     size_t hit_count, hit_cap;
 };
@@ -29,8 +30,8 @@ int index_unpack(struct slice packed, struct buf *out, struct fault *why)
     unsigned long long size = ZSTD_getFrameContentSize(packed.p, packed.n);
     size_t n;
 
-    buf_free(out);
-    buf_init(out, UNPACKED_MAX);
+    buf_reset(out);
+    out->max = UNPACKED_MAX;
     if (size > UNPACKED_MAX || buf_reserve(out, size + 1) < 0)
         return fault_set(why, FAULT_CORRUPT, "search index is damaged");
     n = ZSTD_decompress(out->p, size, packed.p, packed.n);
@@ -116,13 +117,35 @@ static bool take_list(struct slice *lists, uint64_t count, struct doc_set *out)
     return true;
 }
 
+/* Most segments are asked for a word none of their bodies has: then their lists are never read. */
+static int load_lists(struct narrowing *n, struct fault *why)
+{
+    AUTO(db_reset) sqlite3_stmt *q = NULL;
+    int r;
+
+    if (n->lists_of == n->segment)
+        return 0;
+    if (db_query(n->s->e, &q, why, "SELECT lists FROM segments WHERE id=?", A_INT(n->segment)) < 0)
+        return -1;
+    r = db_step(n->s->e, q, why);
+    if (r <= 0)
+        return r < 0 ? -1 : fault_set(why, FAULT_CORRUPT, "search index is damaged");
+    n->lists_of = n->segment;
+    return index_unpack(db_column(q, 0), &n->lists, why);
+}
+
 static int docs_with(struct narrowing *n, struct slice run, struct doc_set *out, struct fault *why)
 {
-    struct slice lists = buf_slice(&n->lists);
+    struct slice lists;
     uint32_t term = 0;
 
     *out = (struct doc_set){ { 0 } };
     find_terms(n, run);
+    if (n->hit_count == 0)
+        return 0;
+    if (load_lists(n, why) < 0)
+        return -1;
+    lists = buf_slice(&n->lists);
     for (size_t i = 0; i < n->hit_count; i++, term++) {
         uint64_t count;
         for (; term < n->hits[i]; term++)
@@ -255,7 +278,7 @@ static int ask_segments(struct narrowing *n, struct fault *why)
     AUTO(db_reset) sqlite3_stmt *q = NULL;
     int r;
 
-    if (db_query(n->s->e, &q, why, "SELECT docs,terms,lists FROM segments WHERE first<=? AND last>=?",
+    if (db_query(n->s->e, &q, why, "SELECT docs,terms,id FROM segments WHERE first<=? AND last>=?",
                  A_INT(n->order[n->s->open_count - 1].body), A_INT(n->order[0].body)) < 0)
         return -1;
     while ((r = db_step(n->s->e, q, why)) > 0) {
@@ -263,8 +286,8 @@ static int ask_segments(struct narrowing *n, struct fault *why)
             return -1;
         if (!holds_any(n))
             continue;
-        if (index_unpack(db_column(q, 1), &n->terms, why) < 0 || index_unpack(db_column(q, 2), &n->lists, why) < 0 ||
-            ask_segment(n, why) < 0)
+        n->segment = sqlite3_column_int64(q, 2);
+        if (index_unpack(db_column(q, 1), &n->terms, why) < 0 || ask_segment(n, why) < 0)
             return -1;
     }
     return r;

@@ -179,29 +179,13 @@ bool search_text_matches(const struct search_cond *c, const struct search_text *
     return c->op == SEARCH_TEXT && slice_find(header, c->text) >= 0;
 }
 
-static int read_message(struct search *s, int64_t body, struct search_text *text, struct fault *why)
-{
-    AUTO(buf_free) struct buf whole = BUF_INIT((size_t)ENGINE_MESSAGE_MAX);
-    struct slice message;
-
-    if (body_reader_open(&s->reader, body, why) < 0)
-        return -1;
-    if (s->reader.stored != BODY_CHUNKS) {
-        if (body_reader_at(&s->reader, 0, &message, why) < 0)
-            return -1;
-    } else {
-        if (body_reader_range(&s->reader, 0, s->reader.size, &whole, why) < 0)
-            return -1;
-        message = buf_slice(&whole);
-    }
-    return search_text_render(message, text) < 0 ? fault_set(why, FAULT_LIMIT, "text is too long to search") : 0;
-}
-
 static int read_and_judge(struct search *s, struct candidate *m, bool *found, struct fault *why)
 {
     struct search_text text = { BUF_INIT(SEARCH_TEXT_MAX), BUF_INIT(SEARCH_TEXT_MAX) };
-    int r = read_message(s, m->message.body, &text, why);
+    int r = body_reader_open(&s->reader, m->message.body, why);
 
+    if (r >= 0)
+        r = search_text_of_body(&s->reader, &text, why);
     for (size_t i = 0; r >= 0 && i < s->text_count; i++)
         if (m->texts[i] == ANSWER_OPEN)
             m->texts[i] = (unsigned char)as(search_text_matches(s->texts[i], &text));

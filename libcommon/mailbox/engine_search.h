@@ -40,5 +40,7 @@ struct search {
 
 enum answer search_judge(const struct search *s, const struct search_cond *c, const struct candidate *m);
 bool search_text_matches(const struct search_cond *c, const struct search_text *text);
+/* FAULT_LIMIT when the text outgrows the buffers' maxima. */
+int search_text_of_body(struct body_reader *r, struct search_text *out, struct fault *why);
 /* Fills candidate.texts where the index knows the answer (engine_index.c). */
 int index_narrow(struct search *s, struct fault *why);
