@@ -71,6 +71,10 @@ int engine_verify(struct engine *e, struct arena *in, struct slice *report, stru
 /* A consistent copy of the encrypted file (same key) at `to`, made durable. FAULT_EXISTS when `to` exists. */
 int engine_snapshot(struct engine *e, const char *to, struct fault *why) MUST_CHECK;
 
+/* After the file was put back from a backup: every folder gets a new UIDVALIDITY, so that no client takes UIDs given out anew for
+ * messages it knows (RFC 9051 2.3.1.1).                                                                                          */
+int engine_restored(struct engine *e, struct fault *why) MUST_CHECK;
+
 /* Work that nobody waits for, about `budget_ms` of it: search index, bodies nobody refers to any more, old marks, free pages,
  * checkpoint. 1: there is more to do, 0: done.                                                                          */
 int engine_tidy(struct engine *e, unsigned budget_ms, struct fault *why) MUST_CHECK;
@@ -88,6 +92,11 @@ void engine_abort(struct engine *e);                                     /* harm
 int engine_item_begin(struct engine *e, struct fault *why) MUST_CHECK;
 int engine_item_commit(struct engine *e, struct fault *why) MUST_CHECK;
 void engine_item_abort(struct engine *e);
+
+/* Several reading calls as one picture, and a third faster (one lock instead of one per statement). Around one trip to the database,
+ * never while waiting for anybody; no changing call inside.                                                                */
+int engine_read_begin(struct engine *e, struct fault *why) MUST_CHECK;
+void engine_read_end(struct engine *e);
 
 /* An answer that was stored under `op` (16 bytes) within a day: 1 and *answer, or 0. */
 int engine_op_find(struct engine *e, struct slice op, struct arena *in, struct slice *answer, struct fault *why) MUST_CHECK;

@@ -235,6 +235,7 @@ TEST(engine_rekey, snapshots)
 {
     AUTO(box_free) struct box b;
     struct engine *copy = NULL;
+    struct mailbox_folder before, after;
     struct fault why = { 0 };
     struct slice report;
     char to[128];
@@ -245,6 +246,11 @@ TEST(engine_rekey, snapshots)
     REQUIRE_OK(engine_snapshot(b.e, to, &why), &why);
     CHECK_FAULT(FAULT_EXISTS, engine_snapshot(b.e, to, &why), &why);
     REQUIRE_OK(engine_open(to, b.key, NULL, &copy, &why), &why);
+    CHECK_OK(engine_verify(copy, t->arena, &report, &why), &why);
+    REQUIRE_OK(engine_get_folder(copy, LIT("INBOX"), t->arena, &before, &why), &why);
+    CHECK_OK(engine_restored(copy, &why), &why);
+    REQUIRE_OK(engine_get_folder(copy, LIT("INBOX"), t->arena, &after, &why), &why);
+    CHECK(after.uidvalidity > before.uidvalidity && after.messages == 1);
     CHECK_OK(engine_verify(copy, t->arena, &report, &why), &why);
     engine_close(&copy);
 }

@@ -257,6 +257,28 @@ int engine_create_folder(struct engine *e, struct slice path, struct slice speci
     return change_end(e, create_checked(e, name, special_use, why), why);
 }
 
+static int renew_all(struct engine *e, struct fault *why)
+{
+    AUTO(arena_free) struct arena *a = arena_new(0);
+    struct mailbox_folder *list;
+    size_t count;
+
+    if (engine_list_folders(e, a, &list, &count, why) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++)
+        if (list[i].exists && db_run(e, why, "UPDATE folders SET uidvalidity=? WHERE id=?",
+                                     A_INT(next_uidvalidity(e)), A_INT(list[i].id)) < 0)
+            return -1;
+    return 0;
+}
+
+int engine_restored(struct engine *e, struct fault *why)
+{
+    if (change_begin(e, why) < 0)
+        return -1;
+    return change_end(e, renew_all(e, why), why);
+}
+
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
 /* Whether something lives below `path`: names from "path/" up to, not including, "path0" ('0' follows '/'). */

@@ -72,7 +72,7 @@ static int level_up(struct engine *e, struct fault *why)
 {
     if (db_check(e, why) < 0)
         return -1;
-    if (e->level == ENGINE_LEVELS_MAX || e->mode != ENGINE_WRITE)
+    if (e->level == ENGINE_LEVELS_MAX || e->mode != ENGINE_WRITE || e->readers > 0)
         abort();
     if (e->level > 0 && sqlite3_get_autocommit(e->db)) {
         e->broken = true;             /* a full disk may end the whole transaction behind our back */
@@ -202,6 +202,16 @@ void read_end(struct engine *e)
         return;
     if (!sqlite3_get_autocommit(e->db))
         (void)sqlite3_exec(e->db, "COMMIT", NULL, NULL, NULL);
+}
+
+int engine_read_begin(struct engine *e, struct fault *why)
+{
+    return read_begin(e, why);
+}
+
+void engine_read_end(struct engine *e)
+{
+    read_end(e);
 }
 
 /* ---- meta and stored answers ------------------------------------------------------------------------ */
