@@ -23,6 +23,8 @@ struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
         abort();
     c->options = *options;
     c->host = host;
+    if (options->secret != NULL)
+        c->secret = secret_new(secret_slice(options->secret));
     c->refs = 1;
     fiber_event_init(&c->changed);
     fiber_event_init(&c->link.left);
@@ -40,6 +42,7 @@ void rpc_client_unref(struct rpc_client *c)
     if (--c->refs > 0)
         return;
     tls_client_unref(&c->tls);
+    secret_unref(&c->secret);
     free(c->host);
     free(c);
 }
@@ -102,7 +105,7 @@ static int handshake(struct rpc_client *c, struct stream **s, struct deadline un
     };
 
     (void)buf_append(&bearer, LIT("Bearer "));
-    (void)buf_append(&bearer, c->options.secret != NULL ? secret_slice(c->options.secret) : SLICE_NONE);
+    (void)buf_append(&bearer, secret_slice(c->secret));
     headers[0] = (struct http_header){ LIT("Authorization"), buf_slice(&bearer) };
     headers[1] = (struct http_header){ LIT(RPC_VERSION_HEADER), LIT(RPC_VERSION) };
     return websocket_connect(s, &target, &options, until, out, why);

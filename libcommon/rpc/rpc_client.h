@@ -21,7 +21,7 @@ struct rpc_client;
 struct rpc_client_options {
     const char *host;                 /* numeric, a name of our own world, or "unix:/path" */
     uint16_t port;
-    const struct secret *secret;      /* borrowed for the client's life */
+    const struct secret *secret;      /* copied */
     bool tls;
     const char *ca_path;              /* NULL: the system's roots */
     uint64_t connect_wait_ms;         /* how long a request waits for a connection at most; 0: 5 s */

@@ -10,6 +10,7 @@
 struct rpc_client {
     struct rpc_client_options options;
     char *host;
+    struct secret *secret;                 /* our copy */
     unsigned refs;                         /* owner, connection fiber, waiting fibers, exchanges */
     bool closed;                           /* by the owner */
     bool running;                          /* the connection fiber */
