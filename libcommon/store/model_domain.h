@@ -45,5 +45,5 @@ int domain_find_by_name(struct store *st, struct slice name, struct arena *in, s
 int domain_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* NULL: no member. */
 const struct domain_member *domain_find_member(const struct domain_doc *domain, struct slice user_id);
-/* Fills id, dates and verification_record where empty. FAULT_EXISTS. */
+/* Fills id and dates; a document without verification_record gets a random one. FAULT_EXISTS. */
 int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;

@@ -110,7 +110,7 @@ int store_blob_list(struct store *st, struct slice after, struct deadline until,
 
 /* ---- logs ---------------------------------------------------------------------------------------------------------------- */
 
-/* Takes `doc` (an _id is given) to be written within 200 ms; never waits. False when LOGS_WAITING_MAX wait already: counted, dropped. */
+/* Takes `doc` (given an _id) to be written within 200 ms; never waits. False: too much waits already; counted, dropped. */
 bool store_log(struct store *st, json_t *doc);
 int store_log_flush(struct store *st, struct deadline until, struct fault *why) SUSPENDS;     /* at drain */
 

@@ -1,0 +1,189 @@
+/* embedded_sql.c - the SQL of the embedded engine: tables, indexes, and selections narrowed by indexes.
+ *
+ * Owns nothing. Pool threads; fails as SQLite does. A selection may return too much, never too little: match.c decides. Field
+ * names come from our own code and are checked by query.c to be letters, digits, '_', '-' and '.'; values are always bound.
+ */
+#include "store/embedded_internal.h"
+
+#define BINDS_MAX 256
+
+struct select_text {
+    struct buf sql;
+    const struct store_value *binds[BINDS_MAX];
+    int count;
+};
+
+/* Must be the same text in indexes and queries, else the index is not used. */
+static void put_expression(struct buf *b, const char *field)
+{
+    struct slice rest = slice_of(field), step;
+
+    if (slice_equal(rest, LIT("_id"))) {
+        (void)buf_append_cstr(b, "id");
+        return;
+    }
+    (void)buf_append_cstr(b, "json_extract(doc,'$");
+    while (slice_cut(&rest, '.', &step))
+        (void)buf_printf(b, ".\"%.*s\"", SLICE(step));
+    (void)buf_append_cstr(b, "')");
+}
+
+static bool is_indexed(const struct store_collection *coll, const char *field)
+{
+    if (slice_equal(slice_of(field), LIT("_id")))
+        return true;
+    for (size_t i = 0; i < coll->index_count; i++)
+        for (size_t k = 0; k < COUNT(coll->indexes[i].fields) && coll->indexes[i].fields[k] != NULL; k++)
+            if (slice_equal(slice_of(coll->indexes[i].fields[k]), slice_of(field)))
+                return true;
+    return false;
+}
+
+static void add_bind(struct select_text *s, const struct store_value *v)
+{
+    s->binds[s->count++] = v;
+}
+
+static void add_comparison(struct select_text *s, const struct store_cond *c)
+{
+    static const char *const operators[] = { [COND_EQ] = "=", [COND_GT] = ">", [COND_GTE] = ">=", [COND_LT] = "<", [COND_LTE] = "<=" };
+
+    if (c->values[0].kind == VALUE_NULL)
+        return;
+    (void)buf_append_cstr(&s->sql, " AND ");
+    put_expression(&s->sql, c->field);
+    (void)buf_printf(&s->sql, " %s ?", operators[c->op]);
+    add_bind(s, &c->values[0]);
+}
+
+static void add_list(struct select_text *s, const struct store_cond *c)
+{
+    (void)buf_append_cstr(&s->sql, " AND ");
+    put_expression(&s->sql, c->field);
+    (void)buf_append_cstr(&s->sql, " IN (");
+    for (size_t i = 0; i < c->count; i++) {
+        (void)buf_append_cstr(&s->sql, i == 0 ? "?" : ",?");
+        add_bind(s, &c->values[i]);
+    }
+    (void)buf_append_char(&s->sql, ')');
+}
+
+static void add_prefix(struct select_text *s, const struct store_cond *c)
+{
+    (void)buf_append_cstr(&s->sql, " AND ");
+    put_expression(&s->sql, c->field);
+    (void)buf_append_cstr(&s->sql, " >= ?");
+    add_bind(s, &c->values[0]);
+}
+
+static void add_condition(struct select_text *s, const struct store_collection *coll, const struct store_cond *c)
+{
+    if (!is_indexed(coll, c->field) || c->count == 0 || (size_t)s->count + c->count > BINDS_MAX - 2)
+        return;
+    switch (c->op) {
+    case COND_EQ:
+    case COND_GT:
+    case COND_GTE:
+    case COND_LT:
+    case COND_LTE: add_comparison(s, c); break;
+    case COND_IN: add_list(s, c); break;
+    case COND_PREFIX: add_prefix(s, c); break;
+    default: break;
+    }
+}
+
+static void add_order(struct select_text *s, const struct store_sort *sort)
+{
+    (void)buf_append_cstr(&s->sql, " ORDER BY ");
+    for (; sort != NULL && sort->field != NULL; sort++) {
+        put_expression(&s->sql, sort->field);
+        (void)buf_append_cstr(&s->sql, sort->descending ? " DESC, " : ", ");
+    }
+    (void)buf_append_cstr(&s->sql, "id");
+}
+
+static void bind_value(sqlite3_stmt *stmt, int at, const struct store_value *v)
+{
+    switch (v->kind) {
+    case VALUE_BOOL: (void)sqlite3_bind_int(stmt, at, v->flag ? 1 : 0); break;
+    case VALUE_INT: (void)sqlite3_bind_int64(stmt, at, v->number); break;
+    case VALUE_REAL: (void)sqlite3_bind_double(stmt, at, v->real); break;
+    case VALUE_TEXT: emb_bind_text(stmt, at, v->text); break;
+    default: break;
+    }
+}
+
+int emb_select(struct emb_conn *c, const struct store_collection *coll, const struct store_filter *f, const struct store_sort *sort,
+               struct slice after, sqlite3_stmt **out, struct fault *why)
+{
+    struct select_text *s = calloc(1, sizeof(*s));
+    int r;
+
+    if (s == NULL)
+        abort();
+    buf_init(&s->sql, 65536);
+    (void)buf_printf(&s->sql, "SELECT id, doc FROM c_%s WHERE 1", coll->name);
+    for (const struct store_cond *cond = f->first; cond != NULL; cond = cond->next)
+        add_condition(s, coll, cond);
+    if (after.p != NULL)
+        (void)buf_append_cstr(&s->sql, " AND id > ?");
+    add_order(s, after.p != NULL ? NULL : sort);
+    r = emb_prepare(c, s->sql.p, out, why);
+    for (int i = 0; r == 0 && i < s->count; i++)
+        bind_value(*out, i + 1, s->binds[i]);
+    if (r == 0 && after.p != NULL)
+        emb_bind_text(*out, s->count + 1, after);
+    buf_free(&s->sql);
+    free(s);
+    return r;
+}
+
+/* ---- tables ---------------------------------------------------------------------------------------------------- */
+
+static int create_index(struct emb_conn *c, const char *collection, const struct store_index *index, struct fault *why)
+{
+    AUTO(buf_free) struct buf sql = BUF_INIT(4096);
+    size_t count = 0;
+
+    while (count < COUNT(index->fields) && index->fields[count] != NULL)
+        count++;
+    (void)buf_printf(&sql, "CREATE %sINDEX IF NOT EXISTS \"x_%s%s", index->unique ? "UNIQUE " : "", collection,
+                     index->unique ? "_u" : "");
+    for (size_t i = 0; i < count; i++)
+        (void)buf_printf(&sql, "_%s", index->fields[i]);
+    (void)buf_printf(&sql, "\" ON c_%s(", collection);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            (void)buf_append_char(&sql, ',');
+        put_expression(&sql, index->fields[i]);
+    }
+    (void)buf_append_cstr(&sql, ")");
+    return emb_exec(c, sql.p, why);
+}
+
+static int create_collection(struct emb_conn *c, const struct store_collection *coll, struct fault *why)
+{
+    char sql[256];
+
+    (void)snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS c_%s(id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL)", coll->name);
+    if (emb_exec(c, sql, why) < 0)
+        return -1;
+    for (size_t i = 0; i < coll->index_count; i++)
+        if (create_index(c, coll->name, &coll->indexes[i], why) < 0)
+            return -1;
+    return 0;
+}
+
+int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs, struct fault *why)
+{
+    if (emb_exec(c, "BEGIN IMMEDIATE", why) < 0)
+        return -1;
+    for (size_t i = 0; i < e->collection_count; i++)
+        if (e->collections[i].is_log == logs && create_collection(c, &e->collections[i], why) < 0)
+            return -1;
+    if (!logs
+        && emb_exec(c, "CREATE TABLE IF NOT EXISTS blobs(n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, bytes INTEGER, begun_ms INTEGER NOT NULL);"
+                       "CREATE TABLE IF NOT EXISTS chunks(k INTEGER PRIMARY KEY, data BLOB NOT NULL)", why) < 0)
+        return -1;
+    return emb_exec(c, "COMMIT", why);
+}

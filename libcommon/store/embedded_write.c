@@ -1,0 +1,222 @@
+/* embedded_write.c - writes of the embedded engine: a list of them in one transaction, a savepoint each, one fsync.
+ *
+ * Owns nothing. One pool thread at a time per file. BEGIN IMMEDIATE takes the file's write lock before anything is read, so a
+ * find-and-modify is atomic across processes. No write of a list is answered before the COMMIT.
+ */
+#include "store/embedded_internal.h"
+
+#define MANY_STEP 500                  /* documents of one round of an update or delete of many */
+
+/* ---- single documents ---------------------------------------------------------------------------------------------- */
+
+static int put_document(struct emb_conn *c, const char *sql, struct slice doc, struct slice id, struct fault *why)
+{
+    sqlite3_stmt *s;
+
+    if (emb_prepare(c, sql, &s, why) < 0)
+        return -1;
+    emb_bind_text(s, 1, doc);
+    emb_bind_text(s, 2, id);
+    return emb_step(c, s, why);
+}
+
+static int insert_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct slice doc, struct fault *why)
+{
+    char sql[128];
+
+    (void)snprintf(sql, sizeof(sql), "INSERT INTO c_%s(doc, id) VALUES (?, ?)", coll->name);
+    return put_document(c, sql, doc, id, why);
+}
+
+static int replace_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct slice doc, struct fault *why)
+{
+    char sql[128];
+
+    (void)snprintf(sql, sizeof(sql), "UPDATE c_%s SET doc = ? WHERE id = ?", coll->name);
+    return put_document(c, sql, doc, id, why);
+}
+
+static int delete_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct fault *why)
+{
+    char sql[128];
+    sqlite3_stmt *s;
+
+    (void)snprintf(sql, sizeof(sql), "DELETE FROM c_%s WHERE id = ?", coll->name);
+    if (emb_prepare(c, sql, &s, why) < 0)
+        return -1;
+    emb_bind_text(s, 1, id);
+    return emb_step(c, s, why);
+}
+
+static int insert_logs(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    for (size_t i = 0; i < w->doc_count; i++)
+        if (insert_document(c, w->collection, w->ids[i], w->docs[i], why) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- those that match ------------------------------------------------------------------------------------------------ */
+
+/* Up to `max` matches after `after`, as a JSON array. */
+static int collect(struct emb_conn *c, struct store_write *w, struct slice after, size_t max, json_t **out, struct fault *why)
+{
+    sqlite3_stmt *s;
+    json_t *doc;
+    int r;
+
+    if (emb_select(c, w->collection, w->filter, w->sort, after, &s, why) < 0)
+        return -1;
+    *out = json_array();
+    while (json_array_size(*out) < max && (r = emb_step(c, s, why)) != 0) {
+        doc = r > 0 ? doc_load(emb_column(s, 1)) : NULL;
+        if (doc == NULL) {
+            r = r < 0 ? r : fault_set(why, FAULT_CORRUPT, "document %.*s is damaged", SLICE(emb_column(s, 0)));
+            (void)sqlite3_reset(s);
+            return r;
+        }
+        if (match_document(w->filter, doc) && (w->update == NULL || apply_has_element(w->update, doc)))
+            (void)json_array_append(*out, doc);
+        json_decref(doc);
+    }
+    (void)sqlite3_reset(s);
+    return 0;
+}
+
+static int change_one(struct emb_conn *c, struct store_write *w, json_t *doc, struct fault *why)
+{
+    AUTO(arena_free) struct arena *in = NULL;
+    struct slice text, id = json_get_slice(doc, "_id");
+
+    if (w->kind == WRITE_DELETE)
+        return delete_document(c, w->collection, id, why);
+    if (w->kind == WRITE_MODIFY && (w->flags & STORE_RETURN_OLD))
+        w->out = json_deep_copy(doc);
+    in = arena_new(0);
+    if (apply_update(w->update, false, doc, why) < 0 || doc_dump(doc, in, &text, why) < 0)
+        return -1;
+    if (w->kind == WRITE_MODIFY && w->out == NULL)
+        w->out = json_incref(doc);
+    return replace_document(c, w->collection, id, text, why);
+}
+
+static int upsert(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    AUTO(json_release) json_t *doc = apply_seed(w->filter);
+    struct slice text;
+
+    if (json_get_slice(doc, "_id").p == NULL)
+        (void)json_set_slice(doc, "_id", slice_of(object_id_new().s));
+    if (apply_update(w->update, true, doc, why) < 0 || doc_dump(doc, w->in, &text, why) < 0)
+        return -1;
+    if (insert_document(c, w->collection, json_get_slice(doc, "_id"), text, why) < 0)
+        return -1;
+    w->count = 1;
+    if (w->kind == WRITE_MODIFY)
+        w->out = w->flags & STORE_RETURN_OLD ? json_null() : json_incref(doc);
+    return 0;
+}
+
+static int change_round(struct emb_conn *c, struct store_write *w, json_t *found, char last[25], struct fault *why)
+{
+    json_t *doc;
+    size_t i;
+
+    json_array_foreach(found, i, doc) {
+        if (!slice_copy_cstr(json_get_slice(doc, "_id"), last, 25))
+            return fault_set(why, FAULT_CORRUPT, "a document without a proper _id");
+        if (change_one(c, w, doc, why) < 0)
+            return -1;
+        w->count++;
+    }
+    return 0;
+}
+
+static int change_matching(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    bool many = (w->flags & STORE_MANY) != 0 && w->kind != WRITE_MODIFY;
+    size_t max = many ? MANY_STEP : 1;
+    char last[25] = "";
+
+    for (bool more = true; more;) {
+        AUTO(json_release) json_t *found = NULL;
+        int r = collect(c, w, many ? slice_of(last) : SLICE_NONE, max, &found, why);
+
+        if (r < 0 || change_round(c, w, found, last, why) < 0)
+            return -1;
+        more = many && json_array_size(found) == max;
+    }
+    return w->count == 0 && (w->flags & STORE_UPSERT) ? upsert(c, w, why) : 0;
+}
+
+/* ---- lists of writes -------------------------------------------------------------------------------------------------- */
+
+static int write_one(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    if (w->kind == WRITE_BLOB_REMOVE)
+        return emb_blob_remove(c, slice_of(w->blob.id), why);
+    if (w->blob.id != NULL && emb_blob_put(c, &w->blob, why) < 0)
+        return -1;
+    switch (w->kind) {
+    case WRITE_BLOB_ONLY: return 0;
+    case WRITE_INSERT: return insert_document(c, w->collection, w->id, w->doc, why);
+    case WRITE_LOGS: return insert_logs(c, w, why);
+    default: return change_matching(c, w, why);
+    }
+}
+
+static int write_savepoint(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    struct fault second;
+
+    if (emb_exec(c, "SAVEPOINT w", why) < 0)
+        return -1;
+    w->result = write_one(c, w, &w->why);
+    if (w->result < 0) {
+        json_release(&w->out);
+        if (sqlite3_get_autocommit(c->db) || c->is_broken || emb_exec(c, "ROLLBACK TO w", &second) < 0) {
+            *why = w->why;             /* SQLite gave the whole transaction up */
+            return -1;
+        }
+    }
+    return emb_exec(c, "RELEASE w", why);
+}
+
+static int write_transaction(struct emb_conn *c, struct store_write *first, struct fault *why)
+{
+    if (emb_exec(c, "BEGIN IMMEDIATE", why) < 0)
+        return -1;
+    for (struct store_write *w = first; w != NULL; w = w->next)
+        if (write_savepoint(c, w, why) < 0)
+            return -1;
+    return emb_exec(c, "COMMIT", why);
+}
+
+static void fail_all(struct store_write *first, const struct fault *why)
+{
+    for (struct store_write *w = first; w != NULL; w = w->next) {
+        w->result = -1;
+        w->why = *why;
+        json_release(&w->out);
+    }
+}
+
+void emb_write(void *engine, struct store_write *first)
+{
+    struct embedded *e = engine;
+    struct emb_file *f = first->collection != NULL && first->collection->is_log ? &e->logs : &e->documents;
+    struct emb_conn *c = &f->writer;
+    struct fault why, ignored;
+
+    pthread_mutex_lock(&f->write_lock);
+    if (c->db == NULL && emb_conn_open(f, c, &why) < 0) {
+        fail_all(first, &why);
+    } else if (write_transaction(c, first, &why) < 0) {
+        if (!sqlite3_get_autocommit(c->db) && emb_exec(c, "ROLLBACK", &ignored) < 0)
+            c->is_broken = true;
+        if (c->is_broken)              /* after a failed fsync the handle's idea of the file is worth nothing */
+            emb_conn_close(c);
+        fail_all(first, &why);
+    }
+    pthread_mutex_unlock(&f->write_lock);
+}
