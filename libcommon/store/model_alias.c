@@ -119,6 +119,7 @@ int alias_insert(struct store *st, struct alias_doc *alias, struct deadline unti
 
 /* ---- password slots -------------------------------------------------------------------------------------------------- */
 
+/* Every change of slots moves updated_at. */
 static int update_alias(struct store *st, const struct store_filter *f, struct store_update *u, enum fault_code none, struct deadline until, struct fault *why)
 {
     uint64_t matched;
@@ -164,6 +165,16 @@ int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id, s
     return update_alias(st, f, u, FAULT_NOT_FOUND, until, why);
 }
 
+static bool has_same_ids(const json_t *a, const json_t *b)
+{
+    if (json_array_size(a) != json_array_size(b))
+        return false;
+    for (size_t i = 0; i < json_array_size(a); i++)
+        if (!slice_equal(json_get_slice(json_array_get(a, i), "id"), json_get_slice(json_array_get(b, i), "id")))
+            return false;
+    return true;
+}
+
 int alias_replace_wraps(struct store *st, struct slice id, const json_t *before, const json_t *after, struct slice sealing_public_key, struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
@@ -173,7 +184,7 @@ int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
 
     if (store_find_one(st, ALIASES, f, NULL, until, &doc, why) < 0)
         return -1;
-    if (json_object_get(doc, "wraps") != NULL && !json_equal(json_object_get(doc, "wraps"), before))
+    if (!has_same_ids(json_object_get(doc, "wraps"), before))
         return fault_set(why, FAULT_CONFLICT, "the passwords changed meanwhile");
     /* updated_at moves with every change of slots: what was compared above is still true when it matches */
     store_where_text(f, "updated_at", STORE_EQ, json_get_slice(doc, "updated_at"));
@@ -188,7 +199,10 @@ int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, in
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *when = json_string(date_format_iso(now_ms).s);
     struct store_update *u = store_update_new(in);
+    uint64_t matched;
 
-    store_set_element(u, "wraps", "id", wrap_id, "last_used_at", when);
-    return update_alias(st, store_filter_id(in, id), u, FAULT_NOT_FOUND, until, why);
+    store_set_element(u, "wraps", "id", wrap_id, "last_used_at", when);    /* updated_at is the owner's: it stays */
+    if (store_update(st, ALIASES, store_filter_id(in, id), u, STORE_ONE, until, &matched, why) < 0)
+        return -1;
+    return matched > 0 ? 0 : fault_set(why, FAULT_NOT_FOUND, "no such password slot");
 }

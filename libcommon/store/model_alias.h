@@ -50,7 +50,7 @@ int alias_insert(struct store *st, struct alias_doc *alias, struct deadline unti
 /* Adds a slot; `sealing_public_key` (empty: keep) is set in the same write. FAULT_LIMIT: there are `max` already. */
 int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap, struct slice sealing_public_key, size_t max, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
-/* All slots at once, if they still are what `before` says (FAULT_CONFLICT): for rekey. Both JSON arrays. */
+/* All slots at once, if they still are those of `before` by id and order (else FAULT_CONFLICT): for rekey. Both JSON arrays. */
 int alias_replace_wraps(struct store *st, struct slice id, const json_t *before, const json_t *after, struct slice sealing_public_key, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 /* Notes the day a slot was last used; callers do so at most once an hour per slot. */
 int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, int64_t now_ms, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;

@@ -116,17 +116,17 @@ json_t *email_format(const struct email_doc *email)
     return doc;
 }
 
-int email_enqueue(struct store *st, struct email_doc *email, struct store_blob **message, struct deadline until, struct fault *why)
+int email_enqueue(UNUSED struct store *st, struct email_doc *email, struct store_blob **message, struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
-    struct object_id blob_id;
+    char blob_id[25];
     int r;
 
-    (void)slice_copy_cstr(slice_of(store_blob_id(*message)), blob_id.s, sizeof(blob_id.s));
+    model_id_copy(blob_id, slice_of(store_blob_id(*message)));
     if (email->id[0] == '\0')
         model_id_copy(email->id, slice_of(object_id_new().s));
     email->created_at = email->updated_at = clock_wall_ms();
-    email->blob = slice_of(blob_id.s);
+    email->blob = slice_of(blob_id);
     if (email->status.n == 0)
         email->status = LIT("queued");
     if (email->next_attempt_at == 0)
