@@ -49,6 +49,20 @@ static const struct model_row rows[] = {
     ROW(DATE, struct domain_doc, updated_at, "updated_at"),
 };
 
+struct domain_doc domain_new(struct slice name)
+{
+    return (struct domain_doc){
+        .name = name,
+        .plan = LIT("team"),
+        .return_path = LIT("fe-bounces"),
+        .smtp_port = LIT("25"),
+        .has_adult_content_protection = true,
+        .has_phishing_protection = true,
+        .has_executable_protection = true,
+        .has_virus_protection = true,
+    };
+}
+
 static int parse_members(const json_t *doc, struct arena *in, struct domain_doc *out, struct fault *why)
 {
     const json_t *members = json_object_get(doc, "members"), *m;

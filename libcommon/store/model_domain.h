@@ -38,6 +38,8 @@ struct domain_doc {
     int64_t last_checked_at, smtp_verified_at, created_at, updated_at;
 };
 
+/* A domain to be, with the defaults of the REST API: all content protections on. */
+struct domain_doc domain_new(struct slice name);
 int domain_parse(const json_t *doc, struct arena *in, struct domain_doc *out, struct fault *why) MUST_CHECK;
 json_t *domain_format(const struct domain_doc *domain);
 /* `name` in lower case. One indexed query; the mail path asks directory.h instead. */

@@ -11,7 +11,10 @@ static void add_domain(struct scene *s, struct domain_doc *domain)
 
     (void)snprintf(member->user, sizeof(member->user), "0123456789abcdef01234567");
     member->is_admin = true;
-    *domain = (struct domain_doc){ .name = LIT("example.test"), .has_smtp = true, .members = member, .member_count = 1 };
+    *domain = domain_new(LIT("example.test"));
+    domain->has_smtp = true;
+    domain->members = member;
+    domain->member_count = 1;
     REQUIRE_OK(domain_insert(s->st, domain, UNTIL, &why), &why);
 }
 

@@ -94,7 +94,8 @@ void scene_run(struct test *t, void (*body)(struct scene *s), void *arg)
 
 int scene_spawn(const char *name, int *out)
 {
-    char *args[] = { "store_test", "store_child", NULL };
+    char program[] = "store_test", only[] = "store_child";
+    char *args[] = { program, only, NULL };
     posix_spawn_file_actions_t actions;
     int pipes[2];
     pid_t pid = -1;
