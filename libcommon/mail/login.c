@@ -147,10 +147,11 @@ static unsigned failures_count(struct login *l, struct slice network, struct are
     const struct failures *f = local_failures(l, network);
     unsigned here = f != NULL ? f->count : 0;
     struct redis_reply reply;
+    struct fault ignored;
     uint32_t there = 0;
 
     if (l->options.redis != NULL &&
-        redis_command(l->options.redis, REDIS_ARGV(LIT("GET"), failure_key(a, network)), a, &reply, NULL) == 0 &&
+        redis_command(l->options.redis, REDIS_ARGV(LIT("GET"), failure_key(a, network)), a, &reply, &ignored) == 0 &&
         reply.kind == REDIS_TEXT && !slice_to_u32(reply.text, 1000000, &there))
         there = 0;
     return there > here ? there : here;
@@ -160,6 +161,7 @@ static void failures_note(struct login *l, struct slice network, struct slice us
 {
     struct failures *f = local_failures(l, network);
     struct redis_counter counter;
+    struct fault ignored;
     unsigned char tag[32];
     struct slice seen;
 
@@ -184,7 +186,7 @@ static void failures_note(struct login *l, struct slice network, struct slice us
     *f = (struct failures){ 1, clock_now_ms() + FAILURE_WINDOW_MS };
     free(map_set(l->failures, seen, f));
     if (l->options.redis != NULL)
-        ignore_result(redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, NULL));
+        ignore_result(redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, &ignored));
 }
 
 /* From the third failure on: 1 s, 2 s, 4 s, at most 8 s. */
@@ -390,6 +392,7 @@ static int password_check(struct login *l, const struct subject *s, struct slice
 {
     struct slice key = cache_key(l, in, s->alias.id, password);
     const struct cached *c = s->usable ? cache_find(l, key, s) : NULL;
+    struct fault ignored;
     struct hashing *h;
     int r;
 
@@ -410,7 +413,7 @@ static int password_check(struct login *l, const struct subject *s, struct slice
     if (r == 0) {
         cache_put(l, key, h);
         result_fill(s, name, domain, slice_of(h->wrap_id), h->data_key, in, out);
-        ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, NULL));
+        ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, &ignored));
     } else {
         *why = h->why;
     }
