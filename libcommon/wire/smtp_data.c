@@ -178,6 +178,19 @@ enum smtp_dot smtp_dot_decode(struct smtp_dot_decoder *d, struct slice *in, stru
  * -------------------------------------------------------------------------------------------------------
  */
 
+/* Bytes up to and with the first LF that has a dot behind it; n when there is none. */
+static size_t find_line_dot(const char *p, size_t n)
+{
+    const char *from = p, *lf;
+
+    while ((lf = memchr(from, '\n', (size_t)(p + n - from))) != NULL) {
+        from = lf + 1;
+        if (from < p + n && *from == '.')
+            return (size_t)(from - p);
+    }
+    return n;
+}
+
 int smtp_dot_encode(struct smtp_dot_encoder *e, struct slice in, struct buf *out)
 {
     struct smtp_line_check check = {.cr = e->cr};
@@ -190,14 +203,13 @@ int smtp_dot_encode(struct smtp_dot_encoder *e, struct slice in, struct buf *out
     e->cr = check.cr;
     e->inside = in.p[in.n - 1] != '\n';
     while (in.n > 0) {
-        const char *dot = memmem(in.p, in.n, "\n.", 2);
-        size_t n = dot ? (size_t)(dot - in.p) + 1 : in.n;
+        size_t n = find_line_dot(in.p, in.n);
 
         if (!inside_line && in.p[0] == '.')
             (void)buf_append_char(out, '.');
         (void)buf_append(out, slice_head(in, n));
+        inside_line = n == in.n;
         in = slice_tail(in, n);
-        inside_line = dot == NULL;
     }
     return out->overflowed ? -1 : 0;
 }
