@@ -1,0 +1,25 @@
+/* submit_header.h - the header of a submitted message: who it says it is from, and what is added or taken out (RFC 6409 8).
+ *
+ * Owns nothing: texts live in the arena given. Called by submit_session.c. Pure; never suspends.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "wire/smtp.h"
+
+#define SUBMIT_AHEAD_MAX_DAYS 27              /* Date may schedule a message that far ahead */
+
+struct submit_header {
+    struct slice text;                        /* the header to store, with the blank line */
+    struct slice message_id;                  /* without brackets */
+    struct slice subject;                     /* decoded to UTF-8 */
+    int64_t date_ms;                          /* when to send: Date when it is ahead, else now */
+};
+
+/* Checks and edits `header` (up to and with its blank line, or without one). `alias` is the account's address in lower
+ * case. -1: *refusal says why not.                                                                                        */
+int submit_header_prepare(struct arena *a, struct slice header, struct slice alias, const char *host, int64_t now_ms,
+                          struct submit_header *out, struct smtp_reply *refusal) MUST_CHECK;
+
+/* Is `address` the alias, in any case and with any +tag? */
+bool submit_is_alias(struct arena *a, struct slice address, struct slice alias);

@@ -1,0 +1,142 @@
+/* submit_queue.c - see submit_queue.h. The document is what fe-smtp-bree claims and the admin pages
+ * show.
+ *
+ * Owns      the blob being written. Called by submit_session.c at the end of DATA.
+ * What can fail: the store, the spool. Suspends for both.
+ */
+#include "submit_queue.h"
+
+#include "base/json.h"
+#include "store/models.h"
+#include "wire/rfc5322.h"
+
+#define HEADERS_SHOWN_MAX 100 /* fields kept in the document, for the admin pages */
+#define HEADER_SHOWN_BYTES 1000
+
+/* ---- the document
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static struct slice notify_text(struct arena *a, unsigned bits)
+{
+    static const char *const name[] = {"NEVER", "SUCCESS", "FAILURE", "DELAY"};
+    struct slice text = SLICE_NONE;
+
+    for (unsigned i = 0; i < COUNT(name); i++)
+        if (bits & (1U << i))
+            text = arena_printf(a, "%.*s%s%s", SLICE(text), text.n ? "," : "", name[i]);
+    return text;
+}
+
+static void take_recipients(struct submit_mail *m, struct email_doc *doc)
+{
+    const struct smtp_session *s = m->s;
+
+    doc->recipients = ARENA_ARRAY(m->arena, struct email_recipient, s->rcpt_count);
+    doc->recipient_count = s->rcpt_count;
+    for (unsigned i = 0; i < s->rcpt_count; i++)
+        doc->recipients[i] = (struct email_recipient){
+            .address = s->rcpts[i].to.address,
+            .notify = notify_text(m->arena, s->rcpts[i].notify),
+            .orcpt = s->rcpts[i].orcpt,
+        };
+}
+
+/* Decoded fields, for the admin pages. */
+static struct slice shown_headers(struct arena *a, struct slice header)
+{
+    AUTO(json_release) json_t *map = json_object();
+    AUTO(buf_free) struct buf text = BUF_INIT(SUBMIT_HEADER_MAX * 2);
+    struct rfc5322_field f;
+    size_t n = 0;
+
+    while (n < HEADERS_SHOWN_MAX && rfc5322_next_field(&header, &f)) {
+        if (f.name.n == 0 || !slice_is_ascii(f.name))
+            continue;
+        (void)json_set_slice(map, arena_cstr(a, f.name),
+                             rfc5322_decode_words(a, slice_head(f.value, HEADER_SHOWN_BYTES)));
+        n++;
+    }
+    (void)json_format(map, &text);
+    return arena_copy(a, buf_slice(&text));
+}
+
+static void fill_document(struct submit_mail *m, const struct submit_header *h,
+                          struct email_doc *doc)
+{
+    const struct login_result *who = &m->conn->who;
+    const struct smtp_mail *mail = &m->s->mail;
+
+    memset(doc, 0, sizeof(*doc));
+    memcpy(doc->alias, who->alias_id, sizeof(doc->alias));
+    memcpy(doc->domain, who->domain_id, sizeof(doc->domain));
+    memcpy(doc->user, who->user_id, sizeof(doc->user));
+    doc->from = mail->from.address;
+    take_recipients(m, doc);
+    doc->dsn_id = mail->envid;
+    if (mail->ret != SMTP_RET_NONE)
+        doc->dsn_return = mail->ret == SMTP_RET_FULL ? LIT("FULL") : LIT("HDRS");
+    doc->require_tls = mail->requiretls;
+    doc->is_8bit = mail->body == SMTP_BODY_8BITMIME;
+    doc->is_smtputf8 = mail->smtputf8;
+    doc->size_bytes = (int64_t)(h->text.n + spool_size_bytes(m->spool));
+    doc->message_id = h->message_id;
+    doc->subject = h->subject;
+    doc->headers = shown_headers(m->arena, h->text);
+    doc->date = h->date_ms;
+}
+
+/* ---- writing
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* The account as it is now: it may have been switched off while the connection was open. */
+static int check_account(struct submit_mail *m, struct deadline until, struct fault *why)
+{
+    struct alias_doc alias;
+
+    if (alias_find(m->conn->submit->store, slice_of(m->conn->who.alias_id), m->arena, until, &alias,
+                   why) < 0) {
+        if (why->code == FAULT_NOT_FOUND)
+            why->code = FAULT_DENIED;
+        return -1;
+    }
+    return alias.is_enabled ? 0 : fault_set(why, FAULT_DENIED, "the alias is switched off");
+}
+
+static int write_message(struct submit_mail *m, struct slice header, struct store_blob *blob,
+                         struct fault *why)
+{
+    AUTO(spool_reader_free) struct spool_reader *body = spool_reader_new(m->spool, 0);
+    struct slice piece;
+    int r;
+
+    if (store_blob_write(blob, header, why) < 0)
+        return -1;
+    while ((r = spool_reader_next(body, &piece, why)) > 0)
+        if (store_blob_write(blob, piece, why) < 0)
+            return -1;
+    return r;
+}
+
+int submit_queue_put(struct submit_mail *m, const struct submit_header *header,
+                     struct deadline until, struct slice *id, struct fault *why)
+{
+    struct submit *submit = m->conn->submit;
+    AUTO(store_blob_abort) struct store_blob *blob = NULL;
+    struct email_doc doc;
+    struct fault ignored;
+
+    if (check_account(m, until, why) < 0)
+        return -1;
+    fill_document(m, header, &doc);
+    blob = store_blob_new(submit->store);
+    if (write_message(m, header->text, blob, why) < 0 ||
+        email_enqueue(submit->store, &doc, &blob, until, why) < 0)
+        return -1;
+    *id = arena_copy(m->arena, slice_of(doc.id));
+    if (submit->redis) /* lost: the runner looks by itself, a little later */
+        (void)redis_publish(submit->redis, LIT("queue"),
+                            arena_printf(m->arena, "{\"id\":\"%s\"}", doc.id), &ignored);
+    return 0;
+}
