@@ -90,6 +90,8 @@ int store_delete(struct store *st, const char *collection, const struct store_fi
 
 struct store_blob;                     /* opaque: being written */
 struct store_blob *store_blob_new(struct store *st);
+/* With a given id, for copying a store; an id that is not 24 hex digits is replaced by a new one. */
+struct store_blob *store_blob_new_id(struct store *st, struct slice id);
 const char *store_blob_id(const struct store_blob *b);            /* 24 hex digits */
 /* At most 256 KiB are held back in memory. */
 int store_blob_write(struct store_blob *b, struct slice bytes, struct fault *why) MUST_CHECK SUSPENDS;

@@ -26,6 +26,15 @@ struct store_blob *store_blob_new(struct store *st)
     return b;
 }
 
+struct store_blob *store_blob_new_id(struct store *st, struct slice id)
+{
+    struct store_blob *b = store_blob_new(st);
+
+    if (object_id_is_valid(id))
+        ignore_result(slice_copy_cstr(id, b->id.s, sizeof(b->id.s)));
+    return b;
+}
+
 const char *store_blob_id(const struct store_blob *b)
 {
     return b->id.s;
