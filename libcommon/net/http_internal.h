@@ -10,7 +10,7 @@ enum http_reply_form { REPLY_NONE, REPLY_LENGTH, REPLY_CHUNKED, REPLY_UNTIL_CLOS
 struct http_conn {
     struct http_server *server;
     struct stream *stream;                 /* NULL once upgraded */
-    struct http_conn *next, **link;        /* the server's list */
+    struct http_conn *next, **link;        /* the server's list; link NULL: not in it */
     size_t scanned;                        /* of the head that is coming in */
     uint64_t head_since_ms;                /* its first byte; 0: none yet */
 
@@ -27,6 +27,8 @@ struct http_conn {
     struct buf extra;
 };
 
+/* Takes it off the server's list and count: it is HTTP no longer. */
+void http_conn_leave(struct http_conn *c);
 struct deadline http_stall_deadline(const struct http_conn *c);
 /* Reads what the handler left of the body, if that is little. False: the connection must end. */
 bool http_body_drain(struct http_conn *c) SUSPENDS;

@@ -355,5 +355,6 @@ int http_upgrade(struct http_request *rq, struct slice protocol, struct stream *
     c->form = REPLY_ENDED;
     *out = c->stream;
     c->stream = NULL;
+    http_conn_leave(c);
     return 0;
 }

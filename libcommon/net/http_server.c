@@ -37,18 +37,26 @@ static struct http_conn *conn_new(struct http_server *server, struct stream *s)
     return c;
 }
 
-static void conn_free(struct http_conn *c)
+void http_conn_leave(struct http_conn *c)
 {
     struct http_server *server = c->server;
 
-    stream_close(&c->stream);
-    buf_free(&c->extra);
+    if (c->link == NULL)
+        return;
     *c->link = c->next;
     if (c->next != NULL)
         c->next->link = c->link;
-    free(c);
+    c->link = NULL;
     if (--server->conn_count == 0)
         fiber_event_broadcast(&server->gone);
+}
+
+static void conn_free(struct http_conn *c)
+{
+    stream_close(&c->stream);
+    buf_free(&c->extra);
+    http_conn_leave(c);
+    free(c);
 }
 
 /* The peer may still be sending a body we refused: closing at once would reset the connection and lose our answer on
