@@ -112,7 +112,7 @@ void metrics_format(struct buf *out)
         if (m->kind == COUNTER)
             (void)buf_printf(out, "%s %llu\n", m->name, (unsigned long long)m->value);
         else if (m->kind == GAUGE)
-            (void)buf_printf(out, "%s %g\n", m->name, m->read(m->arg));
+            (void)buf_printf(out, "%s %.15g\n", m->name, m->read(m->arg));
         else
             format_histogram(m, out);
     }

@@ -6,6 +6,7 @@
  */
 #include "rt/service.h"
 
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "rt/dns.h"
@@ -14,6 +15,7 @@
 #include "rt/loop.h"
 #include "rt/offload.h"
 #include "rt/process.h"
+#include "rt/timer.h"
 
 static struct service_common common;
 
@@ -22,12 +24,14 @@ static const struct config_var common_vars[] = {
     VAR_INT(struct service_common, workers, "WORKERS", "1", "1", "64", "processes that share the ports"),
     VAR_MS(struct service_common, drain_ms, "DRAIN_TIMEOUT", "20s", "0s", "10m", "time for sessions to end after SIGTERM"),
     VAR_LIST(struct service_common, dns_servers, "DNS_SERVERS", "", "resolvers to ask, ip or ip@port; empty: /etc/resolv.conf"),
-    VAR_STRING(struct service_common, dns_trust_anchor, "DNS_TRUST_ANCHOR", "", "file of DNSSEC trust anchors; empty: none, nothing counts as validated"),
-    VAR_PORT(struct service_common, metrics_port, "METRICS_PORT", "0", "loopback port for GET /metrics; 0: none"),
-    VAR_STRING(struct service_common, metrics_socket, "METRICS_SOCKET", "", "unix socket for GET /metrics; empty: none"),
+    VAR_STRING(struct service_common, dns_trust_anchor, "DNS_TRUST_ANCHOR", "", "file of DNSSEC trust anchors, or root: the keys of the root zone, built in; empty: none, nothing counts as validated (no DANE)"),
+    VAR_PORT(struct service_common, metrics_port, "METRICS_PORT", "0", "loopback port for GET /metrics, the next ones for further WORKERS; 0: none"),
+    VAR_STRING(struct service_common, metrics_socket, "METRICS_SOCKET", "", "unix socket for GET /metrics, with .1 .2 appended for further WORKERS; empty: none"),
     VAR_STRING(struct service_common, log_level, "LOG_LEVEL", "info", "debug, info, warn or error"),
     VAR_STRING(struct service_common, uid, "FE_UID", "10001", "user and group id to become when started as root; 0: stay root"),
 };
+
+#define DRAIN_GRACE_MS 1000            /* for drain() to return after its time is over */
 
 enum mode { MODE_RUN, MODE_CHECK, MODE_HELP, MODE_HEALTH };
 
@@ -36,7 +40,8 @@ struct run {
     enum mode mode;
     int status;
     struct listener *metrics[2];
-    bool stopping;
+    bool ready, stopping;
+    struct timer stop_limit;
 };
 
 static struct run run;
@@ -68,11 +73,14 @@ static int settings_read(const struct service *s)
 {
     AUTO(buf_free) struct buf errors = BUF_INIT(BUF_MAX_DEFAULT);
     enum log_level level = LOG_INFO;
+    uint32_t uid;
 
     config_read(common_vars, COUNT(common_vars), &common, from_environment, &errors);
     config_read(s->vars, s->var_count, s->config, from_environment, &errors);
     if (common.log_level != NULL && !level_parse(common.log_level, &level))
         (void)buf_printf(&errors, "LOG_LEVEL: \"%s\" is none of debug, info, warn, error\n", common.log_level);
+    if (common.uid != NULL && !slice_to_u32(slice_of(common.uid), UINT32_MAX - 1, &uid))
+        (void)buf_printf(&errors, "FE_UID: \"%s\" is not the number of a user\n", common.uid);
     if (errors.n == 0 && s->check != NULL)
         s->check(s->config, &errors);
     if (errors.n > 0) {
@@ -125,18 +133,26 @@ static void metrics_accept(struct stream *s, UNUSED void *arg)
     stream_close(&s);
 }
 
+/* Each worker counts for itself, so each has an endpoint of its own. */
 static int metrics_open(struct fault *why)
 {
-    struct listener_options tcp = { .name = "metrics", .bind_address = "127.0.0.1", .port = common.metrics_port,
-                                    .max_connections = 16, .accept = metrics_accept };
-    struct listener_options local = { .name = "metrics", .unix_path = common.metrics_socket, .max_connections = 16,
-                                      .accept = metrics_accept };
+    static char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+    unsigned index = process_worker_index();
+    struct listener_options tcp = { .name = "metrics", .bind_address = "127.0.0.1", .max_connections = 16,
+                                    .accept = metrics_accept };
+    struct listener_options local = { .name = "metrics", .unix_path = path, .max_connections = 16, .accept = metrics_accept };
+    int n;
 
+    tcp.port = (uint16_t)(common.metrics_port + index);
     if (common.metrics_port != 0 && listener_open(&tcp, &run.metrics[0], why) < 0)
         return -1;
-    if (common.metrics_socket[0] != '\0' && listener_open(&local, &run.metrics[1], why) < 0)
-        return -1;
-    return 0;
+    if (common.metrics_socket[0] == '\0')
+        return 0;
+    n = index == 0 ? snprintf(path, sizeof(path), "%s", common.metrics_socket)
+                   : snprintf(path, sizeof(path), "%s.%u", common.metrics_socket, index);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return fault_set(why, FAULT_INVALID, "METRICS_SOCKET: path is too long");
+    return listener_open(&local, &run.metrics[1], why);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */
@@ -148,10 +164,19 @@ static void fail(const char *event, const struct fault *why)
     loop_stop();
 }
 
+/* drain() outlived its time. What sessions still do is cut as by SIGKILL, which everything here survives. */
+static void stop_cut(UNUSED struct timer *t)
+{
+    log_event(LOG_WARN, "service.drain_cut", F_INT("drain_ms", common.drain_ms));
+    loop_stop();
+}
+
 static void stop_fiber(UNUSED void *arg)
 {
     struct deadline until = deadline_in_ms(common.drain_ms);
 
+    timer_init(&run.stop_limit, stop_cut, NULL);
+    timer_start(&run.stop_limit, deadline_in_ms(common.drain_ms + DRAIN_GRACE_MS));
     log_event(LOG_INFO, "service.stop", F_INT("drain_ms", common.drain_ms));
     if (run.service->drain != NULL)
         run.service->drain(run.service->config, until);
@@ -168,6 +193,11 @@ static void stop_asked(int number)
         _exit(1);
     }
     run.stopping = true;
+    if (!run.ready) {                  /* nothing is open that drain() could close */
+        log_event(LOG_INFO, "service.end", F_INT("status", run.status));
+        loop_stop();
+        return;
+    }
     if (fiber_start("stop", stop_fiber, NULL, &why) < 0)
         fail("service.stop_failed", &why);
 }
@@ -194,7 +224,8 @@ static void start_fiber(UNUSED void *arg)
         fail("service.start_failed", &why);
         return;
     }
-    log_event(LOG_INFO, "service.ready", F_INT("pid", getpid()));
+    run.ready = true;
+    log_event(LOG_INFO, "service.ready", F_INT("pid", getpid()), F_INT("uid", getuid()));
 }
 
 static int loop_life(void)
@@ -242,6 +273,7 @@ int service_run(const struct service *service, int argc, char **argv)
         return 0;
     }
     process_hide_memory();
+    log_init(service->name, LOG_INFO);
     (void)secret_init();
     if (settings_read(service) != 0)
         return 1;
@@ -249,9 +281,10 @@ int service_run(const struct service *service, int argc, char **argv)
         printf("%s: settings are fine\n", service->name);
         return 0;
     }
-    if (run.mode == MODE_RUN && common.workers > 1 && process_fork_workers((unsigned)common.workers, &why) < 0) {
+    if (run.mode == MODE_RUN && common.workers > 1 && process_fork_workers((unsigned)common.workers, common.uid, &why) < 0) {
         log_event(LOG_ERROR, "service.workers_failed", F_FAULT(&why));
         return 1;
     }
+    process_metrics_register();
     return loop_life();
 }
