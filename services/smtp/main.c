@@ -38,6 +38,8 @@ static const struct config_var vars[] = {
             "recipients of one message"),
     VAR_INT(struct submit_config, messages_per_day, "SMTP_LIMIT_MESSAGES", "0", "0", "1000000",
             "messages of one alias in 24 hours; 0: any"),
+    VAR_BOOL(struct submit_config, exempt_loopback, "LOGIN_EXEMPT_LOOPBACK", "false",
+             "wrong passwords from this machine count for nothing: tests"),
     VAR_BOOL(struct submit_config, auth_in_clear, "SMTP_ALLOW_INSECURE_AUTH", "false",
              "passwords without TLS: development only"),
 };
@@ -84,7 +86,7 @@ static int open_parts(struct fault *why)
                                                      .redis = submit.redis,
                                                      .protocol = "smtp",
                                                      .cache_ms = SUBMIT_CACHE_MS,
-                                                     .exempt_loopback = config.auth_in_clear});
+                                                     .exempt_loopback = config.exempt_loopback});
     return 0;
 }
 

@@ -31,7 +31,7 @@ struct submit_config {
     const char *spool_folder;
     uint64_t message_bytes_max, greeting_ms, idle_ms;
     int64_t recipients_max, messages_per_day;
-    bool auth_in_clear;
+    bool auth_in_clear, exempt_loopback;
 };
 
 struct store;
