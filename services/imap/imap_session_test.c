@@ -104,7 +104,7 @@ static void play(struct test *t, const struct step *steps, size_t count)
 {
     struct play p = {
         .t = t, .steps = steps, .count = count,
-        .config = { .insecure_auth = true, .alias_connections_max = 60, .login_ms = 60000, .quiet_ms = 60000, .idle_ms = 60000,
+        .config = { .insecure_auth = true, .alias_connections_max = 60, .login_ms = 60000, .quiet_ms = 60000, .idle_ms = 300000,
                     .keepalive_ms = 60000, .poll_ms = 60000, .append_max = 1000 },
     };
 
@@ -231,6 +231,34 @@ TEST(imap_session, idles_without_a_fiber_and_hears)
     PLAY(LOGIN, SELECT3, { "a IDLE", "+ idling", other_flags_first, 0 },
          { NULL, "* 1 FETCH (FLAGS (\\Flagged))", other_removes_second, 0 }, { NULL, "* 2 EXPUNGE", other_adds, 0 },
          { NULL, "* 3 EXISTS", NULL, 0 }, { "DONE", "a OK ...", NULL, 0 });
+}
+
+static void unheard_while_time_passes(struct imap_server *server)
+{
+    other_flags_unheard(server);
+    clock_advance(60000);
+}
+
+static void very_long_time(struct imap_server *server)
+{
+    (void)server;
+    clock_advance(300000);
+}
+
+TEST(imap_session, polls_in_idle_without_redis_and_ends_at_last)
+{
+    clock_fake(1795526311000);
+    three_messages();
+    PLAY(LOGIN, SELECT3, { "a IDLE", "+ idling", unheard_while_time_passes, 0 },
+         { NULL, "* OK Still here\n* 1 FETCH (FLAGS (\\Answered))", very_long_time, 0 },
+         { NULL, "* BYE silent ...\n<closed>", NULL, 0 });
+}
+
+TEST(imap_session, gives_only_so_long_to_log_in)
+{
+    clock_fake(1795526311000);
+    fake_reset();
+    PLAY({ NULL, "* OK ...", very_long_time, 0 }, { NULL, "* BYE silent ...\n<closed>", NULL, 0 });
 }
 
 TEST(imap_session, looks_again_after_a_reconnect)
