@@ -204,7 +204,7 @@ static void bench_large(struct test *t, struct box *b)
 
 TEST(engine_bench, figures)
 {
-    AUTO(box_free) struct box b;
+    AUTO(box_free) struct box b = { .e = NULL };
     struct fault why = { 0 };
     uint64_t start;
 

@@ -10,7 +10,7 @@
 void body_reader_init(struct body_reader *r, struct engine *e)
 {
     *r = (struct body_reader){ .e = e, .loaded = -1 };
-    buf_init(&r->bytes, ENGINE_INLINE_MAX);
+    buf_init(&r->bytes, ENGINE_INLINE_MAX + 1);
 }
 
 void body_reader_close(struct body_reader *r)

@@ -138,7 +138,7 @@ int directory_sync(const char *path_in_it, struct fault *why)
 static void remove_leftovers(const char *path)
 {
     static const char *const suffix[] = { "", "-wal", "-shm", "-journal" };
-    char name[4096];
+    char name[4200];
 
     for (size_t i = 0; i < COUNT(suffix); i++)
         if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix[i]) < sizeof(name))
@@ -159,7 +159,7 @@ int engine_create(const char *path, const struct secret *data_key, struct slice 
                   const struct engine_options *options, struct engine **out, struct fault *why)
 {
     struct engine *e = NULL;
-    char temporary[4096];
+    char temporary[4100];
     int r;
 
     if (access(path, F_OK) == 0)
@@ -263,7 +263,7 @@ int engine_open(const char *path, const struct secret *data_key, const struct en
 {
     AUTO(engine_close) struct engine *e = NULL;
     enum salt salt = SALT_RIGHT;
-    char temporary[4096];
+    char temporary[4100];
 
     if (read_salt(path, data_key, &salt, why) < 0 ||
         connect_existing(path, data_key, options, salt, &e, why) < 0 || check_format(e, salt, why) < 0)

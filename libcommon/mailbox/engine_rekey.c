@@ -62,7 +62,7 @@ static int set_public_key(struct engine *e, struct slice public_key, struct faul
 static void remove_copy(const char *path)
 {
     static const char *const suffix[] = { "", "-wal", "-shm", "-journal" };
-    char name[4096];
+    char name[4200];
 
     for (size_t i = 0; i < COUNT(suffix); i++)
         if ((size_t)snprintf(name, sizeof(name), "%s%s", path, suffix[i]) < sizeof(name))
@@ -71,7 +71,7 @@ static void remove_copy(const char *path)
 
 static bool has_log(const char *path)
 {
-    char name[4096];
+    char name[4200];
     struct stat st;
 
     (void)snprintf(name, sizeof(name), "%s-wal", path);
@@ -116,7 +116,7 @@ int engine_rekey(struct engine **ep, const struct secret *new_key, struct slice 
     AUTO(secret_unref) struct secret *old_key = secret_ref((*ep)->data_key);
     const struct engine_options options = { .mode = ENGINE_WRITE, .vfs = (*ep)->vfs };
     uint64_t quota = (*ep)->quota, outside = (*ep)->outside;
-    char copy[4096], path[4096];
+    char copy[4108], path[4096];
     struct fault again;
     int r;
 

@@ -139,7 +139,6 @@ TEST(engine_search, index_never_changes_an_answer)
 {
     AUTO(box_free) struct box b;
     struct search_text *texts = calloc(MESSAGES + 1, sizeof(*texts));
-    AUTO(arena_free) struct arena *queries = arena_new(0);
     struct fault why = { 0 };
     int64_t segments = 0;
 

@@ -514,6 +514,29 @@ TEST(engine_fetch, streams_large_bodies)
     CHECK(box_verify(t, &b));
 }
 
+TEST(engine_fetch, keeps_every_byte)
+{
+    static const size_t sizes[] = { 0, 1, 2, 5000, ENGINE_CHUNK_BYTES, ENGINE_INLINE_MAX - 1, ENGINE_INLINE_MAX, ENGINE_INLINE_MAX + 1,
+                                    3 * ENGINE_CHUNK_BYTES - 1, 3 * ENGINE_CHUNK_BYTES, 3 * ENGINE_CHUNK_BYTES + 1 };
+    static const char *const odd[] = { "\n", "\r\n\r\n", "a\nb\rc\r\n", ":\n \n\n", "Content-Type: multipart/mixed; boundary=\"\"\r\n\r\n--\r\n", "X: \xff\xfe\r\n\r\n\x80" };
+    struct mailbox_section all = { .kind = SECTION_ALL, .length = UINT64_MAX };
+    AUTO(box_free) struct box b;
+    uint32_t uid;
+
+    REQUIRE(box_new(t, &b));
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        char *p = arena_alloc(t->arena, sizes[i] + 1);
+        random_bytes(p, i % 2 ? sizes[i] : sizes[i] / 2);
+        uid = box_append(t, &b, "INBOX", slice_make(p, sizes[i]), 0);
+        CHECK_ROW(i, slice_equal(slice_make(p, sizes[i]), box_read(t, &b, "INBOX", uid, &all)));
+    }
+    for (size_t i = 0; i < COUNT(odd); i++) {
+        uid = box_append(t, &b, "INBOX", slice_of(odd[i]), 0);
+        CHECK_ROW_SLICE(i, slice_of(odd[i]), box_read(t, &b, "INBOX", uid, &all));
+    }
+    CHECK(box_verify(t, &b));
+}
+
 TEST(engine_fetch, sweeps_what_nobody_holds)
 {
     AUTO(box_free) struct box b;
