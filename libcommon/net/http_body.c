@@ -1,7 +1,8 @@
 /* http_body.c - the body of a request: by length or in chunks, within limits of size and time.
  *
- * Owns nothing. Called by handlers through http_server.h. Fails when the peer ends early, is too slow, too big or frames its
- * chunks oddly; the connection then ends after the reply. Suspends for input.
+ * Owns nothing. Called by handlers through http_server.h. Fails when the peer ends early, is too
+ * slow, too big or frames its chunks oddly; the connection then ends after the reply. Suspends for
+ * input.
  */
 #include "net/http_internal.h"
 
@@ -15,7 +16,8 @@ static int body_fail(struct http_conn *c)
 /* Some progress within the stall limit, and all in all no slower than HTTP_BODY_RATE_MIN. */
 static struct deadline body_deadline(const struct http_conn *c)
 {
-    struct deadline rate = { c->body_since_ms + HTTP_STALL_MS + c->body_seen * 1000 / HTTP_BODY_RATE_MIN };
+    struct deadline rate = {c->body_since_ms + HTTP_STALL_MS +
+                            c->body_seen * 1000 / HTTP_BODY_RATE_MIN};
 
     return deadline_earlier(http_stall_deadline(c), rate);
 }
@@ -27,7 +29,8 @@ static int send_continue(struct http_conn *c, struct fault *why)
     c->continue_due = false;
     if (c->form != REPLY_NONE)
         return 0;
-    return stream_write(c->stream, LIT("HTTP/1.1 100 Continue\r\n\r\n"), http_stall_deadline(c), why);
+    return stream_write(c->stream, LIT("HTTP/1.1 100 Continue\r\n\r\n"), http_stall_deadline(c),
+                        why);
 }
 
 /* ---- chunks: RFC 9112 7.1 ---- */
@@ -39,7 +42,9 @@ static bool parse_chunk_size(struct slice line, uint64_t *out)
 
     for (; n < line.n; n++) {
         char c = ascii_lower(line.p[n]);
-        unsigned digit = ascii_is_digit(c) ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10 : 16;
+        unsigned digit = ascii_is_digit(c)      ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+                                                : 16;
         if (digit > 15)
             break;
         if (n == 15)
@@ -58,7 +63,8 @@ static int skip_trailers(struct http_conn *c, struct fault *why)
     struct slice line;
 
     for (;;) {
-        if (stream_read_line(c->stream, HTTP_TRAILER_BYTES_MAX - seen, body_deadline(c), &line, why) < 0)
+        if (stream_read_line(c->stream, HTTP_TRAILER_BYTES_MAX - seen, body_deadline(c), &line,
+                             why) < 0)
             return -1;
         if (line.n == 0)
             return 0;
@@ -98,7 +104,8 @@ static int next_chunk(struct http_conn *c, struct fault *why)
 static int check_size(struct http_conn *c, struct fault *why)
 {
     if (c->body_left > c->rq.body_bytes_max || c->body_seen > c->rq.body_bytes_max - c->body_left)
-        return fault_set(why, FAULT_LIMIT, "body over %llu bytes", (unsigned long long)c->rq.body_bytes_max);
+        return fault_set(why, FAULT_LIMIT, "body over %llu bytes",
+                         (unsigned long long)c->rq.body_bytes_max);
     return 0;
 }
 
@@ -176,7 +183,7 @@ void http_reply_read_fault(struct http_request *rq, const struct fault *why)
     else if (why->code == FAULT_PROTOCOL)
         http_reply(rq, 400, LIT("text/plain"), LIT("malformed body\n"));
     else
-        c->failed = true;                  /* nobody is there to hear an answer */
+        c->failed = true; /* nobody is there to hear an answer */
 }
 
 bool http_body_drain(struct http_conn *c)

@@ -1,8 +1,10 @@
-/* http_head.c - the head of a request: lines checked byte by byte, taken apart by llhttp, framing decided here.
+/* http_head.c - the head of a request: lines checked byte by byte, taken apart by llhttp, framing
+ * decided here.
  *
- * Owns nothing. Called by http_server.c, fuzzed by http_head_fuzz.c. What can fail is the peer's mistake: a status. Never
- * suspends. What llhttp lets pass for the sake of old peers (bare LF, folding, spaces before the colon) is
- * refused before it sees it, since a proxy before us may read it differently (RFC 9112 11.2).
+ * Owns nothing. Called by http_server.c, fuzzed by http_head_fuzz.c. What can fail is the peer's
+ * mistake: a status. Never suspends. What llhttp lets pass for the sake of old peers (bare LF,
+ * folding, spaces before the colon) is refused before it sees it, since a proxy before us may read
+ * it differently (RFC 9112 11.2).
  */
 #include "net/http_head.h"
 
@@ -22,9 +24,10 @@ size_t http_head_find_end(struct slice buffered, size_t *scanned)
     size_t from = *scanned > 3 ? *scanned - 3 : 0;
 
     if (from < 2 && slice_has_prefix(buffered, LIT("\r\n")))
-        from = 2;                         /* one empty line before the request line is allowed: RFC 9112 2.2 */
+        from = 2; /* one empty line before the request line is allowed: RFC 9112 2.2 */
     for (;;) {
-        const char *lf = from < buffered.n ? memchr(buffered.p + from, '\n', buffered.n - from) : NULL;
+        const char *lf =
+            from < buffered.n ? memchr(buffered.p + from, '\n', buffered.n - from) : NULL;
         size_t next;
         if (lf == NULL)
             break;
@@ -76,7 +79,8 @@ static bool has_three_words(struct slice line)
     return n == 3;
 }
 
-/* Every line ends in CRLF, holds no other control character, no header is folded, each has name and colon. */
+/* Every line ends in CRLF, holds no other control character, no header is folded, each has name and
+ * colon. */
 static unsigned check_lines(struct slice head)
 {
     bool first = true;
@@ -116,7 +120,8 @@ static int on_name(llhttp_t *http, const char *at, size_t n)
 {
     struct head_parse *p = http->data;
 
-    if (p->count > 0 && p->at == AT_NAME && p->headers[p->count - 1].name.p + p->headers[p->count - 1].name.n == at) {
+    if (p->count > 0 && p->at == AT_NAME &&
+        p->headers[p->count - 1].name.p + p->headers[p->count - 1].name.n == at) {
         p->headers[p->count - 1].name.n += n;
         return 0;
     }
@@ -124,7 +129,7 @@ static int on_name(llhttp_t *http, const char *at, size_t n)
         p->too_many = true;
         return -1;
     }
-    p->headers[p->count++] = (struct http_header){ { at, n }, { at + n, 0 } };
+    p->headers[p->count++] = (struct http_header){{at, n}, {at + n, 0}};
     p->at = AT_NAME;
     return 0;
 }
@@ -167,12 +172,14 @@ static unsigned run_llhttp(struct head_parse *p, struct slice head)
 static bool is_host(struct slice host)
 {
     for (size_t i = 0; i < host.n; i++)
-        if (!ascii_is_alnum(host.p[i]) && (host.p[i] == '\0' || strchr(".-_:[]", host.p[i]) == NULL))
+        if (!ascii_is_alnum(host.p[i]) &&
+            (host.p[i] == '\0' || strchr(".-_:[]", host.p[i]) == NULL))
             return false;
     return host.n > 0 && host.n < 300;
 }
 
-/* RFC 9112 3.2: origin-form, "*", or absolute-form, which is taken apart (its authority replaces Host). */
+/* RFC 9112 3.2: origin-form, "*", or absolute-form, which is taken apart (its authority replaces
+ * Host). */
 static unsigned split_target(struct http_request *rq)
 {
     struct slice t = rq->target;
@@ -253,7 +260,7 @@ static unsigned decide_host(struct http_request *rq)
 
 unsigned http_head_parse(struct slice head, struct arena *in, struct http_request *rq)
 {
-    struct head_parse p = { .rq = rq };
+    struct head_parse p = {.rq = rq};
     unsigned status;
 
     if (slice_has_prefix(head, LIT("\r\n")))

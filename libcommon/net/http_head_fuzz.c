@@ -1,4 +1,5 @@
-/* http_head_fuzz.c - no bytes crash the head parser; a head that parses points into itself and frames its body in one way. */
+/* http_head_fuzz.c - no bytes crash the head parser; a head that parses points into itself and
+ * frames its body in one way. */
 #include <assert.h>
 #include "net/http_head.h"
 
@@ -16,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(end == byte_by_byte);
     if (end > 0) {
         struct arena *a = arena_new(0);
-        struct http_request rq = { .arena = a };
+        struct http_request rq = {.arena = a};
         if (http_head_parse(slice_head(in, end), a, &rq) == 0)
             assert(rq.path.n > 0 && rq.method.n > 0 && rq.header_count <= HTTP_HEADERS_MAX);
         arena_free(&a);

@@ -1,7 +1,7 @@
 /* http_reply.c - the answer: status, headers, a whole body or one written in pieces.
  *
- * Owns nothing beyond the connection's header buffer. Called by handlers through http_server.h. Fails when the peer does
- * not take its answer. Suspends while the peer reads slower than we write.
+ * Owns nothing beyond the connection's header buffer. Called by handlers through http_server.h.
+ * Fails when the peer does not take its answer. Suspends while the peer reads slower than we write.
  */
 #include "net/http_internal.h"
 
@@ -9,25 +9,59 @@
 
 #include "rt/offload.h"
 
-#define GZIP_BYTES_MIN    1024u
-#define GZIP_INLINE_MAX   ((size_t)32 << 10)   /* well under a millisecond on the loop */
-#define GZIP_BYTES_MAX    ((size_t)8 << 20)
+#define GZIP_BYTES_MIN 1024u
+#define GZIP_INLINE_MAX ((size_t)32 << 10) /* well under a millisecond on the loop */
+#define GZIP_BYTES_MAX ((size_t)8 << 20)
 
 const char *http_status_text(unsigned status)
 {
-    static const struct { unsigned code; const char *text; } row[] = {
-        { 101, "Switching Protocols" }, { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
-        { 206, "Partial Content" }, { 207, "Multi-Status" }, { 301, "Moved Permanently" }, { 302, "Found" },
-        { 303, "See Other" }, { 304, "Not Modified" }, { 307, "Temporary Redirect" }, { 308, "Permanent Redirect" },
-        { 400, "Bad Request" }, { 401, "Unauthorized" }, { 402, "Payment Required" }, { 403, "Forbidden" },
-        { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 406, "Not Acceptable" }, { 408, "Request Timeout" },
-        { 409, "Conflict" }, { 410, "Gone" }, { 411, "Length Required" }, { 412, "Precondition Failed" },
-        { 413, "Content Too Large" }, { 414, "URI Too Long" }, { 415, "Unsupported Media Type" },
-        { 416, "Range Not Satisfiable" }, { 422, "Unprocessable Content" }, { 423, "Locked" },
-        { 424, "Failed Dependency" }, { 426, "Upgrade Required" }, { 428, "Precondition Required" },
-        { 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
-        { 501, "Not Implemented" }, { 502, "Bad Gateway" }, { 503, "Service Unavailable" },
-        { 504, "Gateway Timeout" }, { 505, "HTTP Version Not Supported" }, { 507, "Insufficient Storage" },
+    static const struct {
+        unsigned code;
+        const char *text;
+    } row[] = {
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {207, "Multi-Status"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {424, "Failed Dependency"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
     };
 
     for (size_t i = 0; i < COUNT(row); i++)
@@ -51,7 +85,7 @@ void http_set_header(struct http_request *rq, struct slice name, struct slice va
     struct buf *extra = &rq->conn->extra;
 
     if (!is_header_text(name) || !is_header_text(value))
-        abort();                           /* header injection: a bug of ours */
+        abort(); /* header injection: a bug of ours */
     (void)buf_append(extra, name);
     (void)buf_append(extra, LIT(": "));
     (void)buf_append(extra, value);
@@ -73,11 +107,21 @@ void http_close_after(struct http_request *rq)
     rq->conn->close = true;
 }
 
-bool http_reply_has_begun(const struct http_request *rq) { return rq->conn->form != REPLY_NONE; }
-unsigned http_reply_status(const struct http_request *rq) { return rq->conn->status; }
-uint64_t http_reply_bytes(const struct http_request *rq) { return rq->conn->reply_bytes; }
+bool http_reply_has_begun(const struct http_request *rq)
+{
+    return rq->conn->form != REPLY_NONE;
+}
+unsigned http_reply_status(const struct http_request *rq)
+{
+    return rq->conn->status;
+}
+uint64_t http_reply_bytes(const struct http_request *rq)
+{
+    return rq->conn->reply_bytes;
+}
 
-/* What is unread of the body must be read before the next request: too much of it, and the connection ends instead. */
+/* What is unread of the body must be read before the next request: too much of it, and the
+ * connection ends instead. */
 static void decide_close(struct http_conn *c)
 {
     if (c->body_failed || c->continue_due || c->server->draining)
@@ -88,21 +132,23 @@ static void decide_close(struct http_conn *c)
 
 static void format_date(struct buf *out)
 {
-    static int64_t second = -1;            /* one connection's date is another's: formatted once a second */
+    static int64_t second = -1; /* one connection's date is another's: formatted once a second */
     static char text[48];
     int64_t now = clock_wall_ms() / 1000;
 
     if (now != second) {
         time_t at = (time_t)now;
         struct tm tm;
-        if (gmtime_r(&at, &tm) == NULL || strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
+        if (gmtime_r(&at, &tm) == NULL ||
+            strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
             return;
         second = now;
     }
     (void)buf_printf(out, "Date: %s\r\n", text);
 }
 
-static void format_head(struct http_conn *c, unsigned status, struct slice type, uint64_t bytes, struct buf *out)
+static void format_head(struct http_conn *c, unsigned status, struct slice type, uint64_t bytes,
+                        struct buf *out)
 {
     (void)buf_printf(out, "HTTP/1.1 %u %s\r\n", status, http_status_text(status));
     format_date(out);
@@ -110,7 +156,8 @@ static void format_head(struct http_conn *c, unsigned status, struct slice type,
         (void)buf_printf(out, "Server: %s\r\n", c->server->server_name);
     if (type.n > 0)
         (void)buf_printf(out, "Content-Type: %.*s\r\n", SLICE(type));
-    if (c->form == REPLY_LENGTH || (c->form == REPLY_NO_BODY && status != 204 && status != 304 && bytes != UINT64_MAX))
+    if (c->form == REPLY_LENGTH ||
+        (c->form == REPLY_NO_BODY && status != 204 && status != 304 && bytes != UINT64_MAX))
         (void)buf_printf(out, "Content-Length: %llu\r\n", (unsigned long long)bytes);
     if (c->form == REPLY_CHUNKED)
         (void)buf_append(out, LIT("Transfer-Encoding: chunked\r\n"));
@@ -130,13 +177,15 @@ static int reply_fail(struct http_conn *c)
     return -1;
 }
 
-int http_reply_begin(struct http_request *rq, unsigned status, struct slice type, uint64_t bytes, struct fault *why)
+int http_reply_begin(struct http_request *rq, unsigned status, struct slice type, uint64_t bytes,
+                     struct fault *why)
 {
     struct http_conn *c = rq->conn;
     AUTO(buf_free) struct buf head = BUF_INIT(2 * HTTP_EXTRA_BYTES_MAX);
 
     if (c->stream == NULL || c->failed || c->form != REPLY_NONE || c->extra.overflowed)
-        return fault_set(why, FAULT_CLOSED, "reply begun before, connection gone, or too many headers");
+        return fault_set(why, FAULT_CLOSED,
+                         "reply begun before, connection gone, or too many headers");
     decide_close(c);
     c->status = status;
     c->reply_left = bytes;
@@ -158,7 +207,7 @@ static int write_chunk(struct http_conn *c, struct slice bytes, struct fault *wh
 {
     char size[24];
     int n = snprintf(size, sizeof(size), "%zx\r\n", bytes.n);
-    const struct slice parts[] = { slice_make(size, (size_t)n), bytes, LIT("\r\n") };
+    const struct slice parts[] = {slice_make(size, (size_t)n), bytes, LIT("\r\n")};
 
     return stream_writev(c->stream, parts, COUNT(parts), http_stall_deadline(c), why);
 }
@@ -186,7 +235,8 @@ int http_reply_write(struct http_request *rq, struct slice bytes, struct fault *
         return fault_set(why, FAULT_CLOSED, "connection gone");
     if (c->form == REPLY_NO_BODY)
         return 0;
-    if (c->form == REPLY_NONE || c->form == REPLY_ENDED || (c->form == REPLY_LENGTH && bytes.n > c->reply_left)) {
+    if (c->form == REPLY_NONE || c->form == REPLY_ENDED ||
+        (c->form == REPLY_LENGTH && bytes.n > c->reply_left)) {
         (void)fault_set(why, FAULT_INVALID, "reply longer than announced");
         return reply_fail(c);
     }
@@ -213,7 +263,8 @@ int http_reply_end(struct http_request *rq, struct fault *why)
         (void)fault_set(why, FAULT_INVALID, "reply shorter than announced");
         return reply_fail(c);
     }
-    if (form == REPLY_CHUNKED && stream_write(c->stream, LIT("0\r\n\r\n"), http_stall_deadline(c), why) < 0)
+    if (form == REPLY_CHUNKED &&
+        stream_write(c->stream, LIT("0\r\n\r\n"), http_stall_deadline(c), why) < 0)
         return reply_fail(c);
     return 0;
 }
@@ -228,7 +279,7 @@ struct gzip_work {
 
 static bool gzip_bytes(struct slice in, struct buf *out)
 {
-    z_stream z = { 0 };
+    z_stream z = {0};
     int r;
 
     if (deflateInit2(&z, 5, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
@@ -284,7 +335,7 @@ static bool gzip_offload(struct slice in, struct buf *out)
 
 static bool is_text_type(struct slice type)
 {
-    static const char *const word[] = { "text/", "json", "xml", "javascript", "svg" };
+    static const char *const word[] = {"text/", "json", "xml", "javascript", "svg"};
 
     for (size_t i = 0; i < COUNT(word); i++)
         if (slice_find_nocase(type, slice_of(word[i])) >= 0)
@@ -317,7 +368,8 @@ void http_reply(struct http_request *rq, unsigned status, struct slice type, str
         http_set_header(rq, LIT("Vary"), LIT("Accept-Encoding"));
         body = buf_slice(&packed);
     }
-    if (http_reply_begin(rq, status, type, body.n, &why) == 0 && http_reply_write(rq, body, &why) == 0)
+    if (http_reply_begin(rq, status, type, body.n, &why) == 0 &&
+        http_reply_write(rq, body, &why) == 0)
         (void)http_reply_end(rq, &why);
 }
 
@@ -332,19 +384,21 @@ void http_reply_error(struct http_conn *c, unsigned status)
     c->rq.header_count = 0;
     c->close = true;
     http_reply(&c->rq, status, LIT("text/plain"), text);
-    c->body_ended = false;                 /* whatever it still sends is read and forgotten for a moment */
+    c->body_ended = false; /* whatever it still sends is read and forgotten for a moment */
 }
 
 /* ---- upgrade ---- */
 
-int http_upgrade(struct http_request *rq, struct slice protocol, struct stream **out, struct fault *why)
+int http_upgrade(struct http_request *rq, struct slice protocol, struct stream **out,
+                 struct fault *why)
 {
     struct http_conn *c = rq->conn;
     AUTO(buf_free) struct buf head = BUF_INIT(2 * HTTP_EXTRA_BYTES_MAX);
 
     if (!c->body_ended || c->form != REPLY_NONE || c->stream == NULL)
         return fault_set(why, FAULT_PROTOCOL, "upgrade of a request with a body");
-    (void)buf_printf(&head, "HTTP/1.1 101 %s\r\nUpgrade: %.*s\r\nConnection: Upgrade\r\n", http_status_text(101), SLICE(protocol));
+    (void)buf_printf(&head, "HTTP/1.1 101 %s\r\nUpgrade: %.*s\r\nConnection: Upgrade\r\n",
+                     http_status_text(101), SLICE(protocol));
     (void)buf_append(&head, buf_slice(&c->extra));
     (void)buf_append(&head, LIT("\r\n"));
     if (head.overflowed || c->extra.overflowed)

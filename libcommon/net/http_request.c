@@ -35,7 +35,8 @@ static bool list_has_token(struct slice list, struct slice token)
 
     while (slice_cut(&list, ',', &item)) {
         struct slice rest = item, name;
-        if (slice_cut(&rest, ';', &name) && slice_equal_nocase(slice_trim(name), token) && !is_refused(rest))
+        if (slice_cut(&rest, ';', &name) && slice_equal_nocase(slice_trim(name), token) &&
+            !is_refused(rest))
             return true;
     }
     return false;
@@ -44,7 +45,8 @@ static bool list_has_token(struct slice list, struct slice token)
 bool http_request_has_token(const struct http_request *rq, struct slice name, struct slice token)
 {
     for (size_t i = 0; i < rq->header_count; i++)
-        if (slice_equal_nocase(rq->headers[i].name, name) && list_has_token(rq->headers[i].value, token))
+        if (slice_equal_nocase(rq->headers[i].name, name) &&
+            list_has_token(rq->headers[i].value, token))
             return true;
     return false;
 }
@@ -75,7 +77,8 @@ bool http_unescape(struct arena *a, struct slice in, bool plus, struct slice *ou
     for (size_t i = 0; i < in.n; i++) {
         char c = in.p[i];
         if (c == '%') {
-            int high = i + 2 < in.n ? hex_value(in.p[i + 1]) : -1, low = i + 2 < in.n ? hex_value(in.p[i + 2]) : -1;
+            int high = i + 2 < in.n ? hex_value(in.p[i + 1]) : -1,
+                low = i + 2 < in.n ? hex_value(in.p[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high << 4 | low);
@@ -101,7 +104,9 @@ struct slice http_query_get(struct arena *a, struct slice query, struct slice na
         struct slice raw = eq < 0 ? pair : slice_head(pair, (size_t)eq);
         if (!http_unescape(a, raw, true, &key) || !slice_equal(key, name))
             continue;
-        return http_unescape(a, eq < 0 ? LIT("") : slice_tail(pair, (size_t)eq + 1), true, &value) ? value : SLICE_NONE;
+        return http_unescape(a, eq < 0 ? LIT("") : slice_tail(pair, (size_t)eq + 1), true, &value)
+                   ? value
+                   : SLICE_NONE;
     }
     return SLICE_NONE;
 }

@@ -1,7 +1,9 @@
-/* http_server.c - the life of an HTTP connection: parked, a head comes in, the handler runs, parked again.
+/* http_server.c - the life of an HTTP connection: parked, a head comes in, the handler runs, parked
+ * again.
  *
- * Owns the stream and struct http_conn. Called by the listener. A peer's mistake becomes a status and the end of the connection.
- * Suspends wherever a request is served; an idle connection has no fiber.
+ * Owns the stream and struct http_conn. Called by the listener. A peer's mistake becomes a status
+ * and the end of the connection. Suspends wherever a request is served; an idle connection has no
+ * fiber.
  */
 #include "net/http_server.h"
 
@@ -59,8 +61,8 @@ static void conn_free(struct http_conn *c)
     free(c);
 }
 
-/* The peer may still be sending a body we refused: closing at once would reset the connection and lose our answer on
- * its way (RFC 9112 9.6). So its bytes are read for a moment.                                                       */
+/* The peer may still be sending a body we refused: closing at once would reset the connection and
+ * lose our answer on its way (RFC 9112 9.6). So its bytes are read for a moment. */
 static void conn_linger(struct http_conn *c)
 {
     struct deadline until = deadline_in_ms(2000);
@@ -71,7 +73,8 @@ static void conn_linger(struct http_conn *c)
     if (stream_flush(c->stream, http_stall_deadline(c), &why) < 0)
         return;
     while (!c->body_ended && seen < HTTP_DRAIN_BYTES_MAX) {
-        if (stream_read_some(c->stream, HTTP_DRAIN_BYTES_MAX, until, &some, &why) < 0 || some.n == 0)
+        if (stream_read_some(c->stream, HTTP_DRAIN_BYTES_MAX, until, &some, &why) < 0 ||
+            some.n == 0)
             return;
         seen += some.n;
     }
@@ -108,10 +111,12 @@ static void prepare_request(struct http_conn *c)
     c->body_left = rq->body_bytes == UINT64_MAX ? 0 : rq->body_bytes;
     c->body_ended = rq->body_bytes == 0;
     c->body_since_ms = clock_now_ms();
-    c->continue_due = !c->body_ended && rq->version >= 11 &&
-                      slice_equal_nocase(http_request_header(rq, LIT("Expect")), LIT("100-continue"));
-    c->close = c->server->draining || http_request_has_token(rq, LIT("Connection"), LIT("close")) ||
-               (rq->version < 11 && !http_request_has_token(rq, LIT("Connection"), LIT("keep-alive")));
+    c->continue_due =
+        !c->body_ended && rq->version >= 11 &&
+        slice_equal_nocase(http_request_header(rq, LIT("Expect")), LIT("100-continue"));
+    c->close =
+        c->server->draining || http_request_has_token(rq, LIT("Connection"), LIT("close")) ||
+        (rq->version < 11 && !http_request_has_token(rq, LIT("Connection"), LIT("keep-alive")));
 }
 
 /* After the handler. True: the connection may carry another request. */
@@ -176,8 +181,9 @@ static void conn_park(struct http_conn *c)
         stream_park(c->stream, is_any_input, conn_wake, c, HTTP_HEAD_BYTES_MAX,
                     deadline_in_ms(or_default(server->idle_ms, HTTP_IDLE_MS)));
     else
-        stream_park(c->stream, is_head_complete, conn_wake, c, HTTP_HEAD_BYTES_MAX,
-                    (struct deadline){ c->head_since_ms + or_default(server->head_ms, HTTP_HEAD_MS) });
+        stream_park(
+            c->stream, is_head_complete, conn_wake, c, HTTP_HEAD_BYTES_MAX,
+            (struct deadline){c->head_since_ms + or_default(server->head_ms, HTTP_HEAD_MS)});
 }
 
 /* Serves what is there. False: the connection has ended. */
@@ -204,7 +210,7 @@ static bool conn_serve(struct http_conn *c)
         }
         if (!serve_request(c, n))
             return false;
-        fiber_yield();                     /* a pipelining peer does not keep others waiting */
+        fiber_yield(); /* a pipelining peer does not keep others waiting */
     }
 }
 

@@ -1,4 +1,5 @@
-/* http_test.c - the HTTP server over a stream pair: framing, limits, keep-alive, answers (RFC 9110, RFC 9112). */
+/* http_test.c - the HTTP server over a stream pair: framing, limits, keep-alive, answers (RFC 9110,
+ * RFC 9112). */
 #include "base/test.h"
 #include "net/http_head.h"
 #include "rt/fiber.h"
@@ -18,54 +19,61 @@ static unsigned parse(struct test *t, struct slice text, struct http_request *rq
 
 TEST(http_head, refuses_what_two_parsers_may_read_differently)
 {
-    static const struct { const char *in; unsigned want; } row[] = {
-        { "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0 },
-        { "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0 },                           /* RFC 9112 2.2 */
-        { "GET / HTTP/1.0\r\n\r\n", 0 },
-        { "GET http://a:80/x?y HTTP/1.1\r\nHost: b\r\n\r\n", 0 },
-        { "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 0 },
-        { "PROPFIND /dav/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 0 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", 0 },
-        { "GET / HTTP/1.1\nHost: a\n\n", 400 },                                   /* bare LF */
-        { "GET / HTTP/1.1\r\nHost: a\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400 },                  /* bare CR */
-        { "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n folded\r\n\r\n", 400 },          /* RFC 9112 5.2 */
-        { "GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400 },                            /* RFC 9112 5.1 */
-        { "GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\n\r\n", 400 },                                        /* no Host */
-        { "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400 },
-        { "GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501 },
-        { "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
-        { "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
-        { "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
-        { "GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
-        { "GET /\x80 HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
-        { "BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501 },
-        { "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501 },
-        { "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505 },
-        { "GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505 },
-        { "GET /\r\n\r\n", 505 },
-        { "\x16\x03\x01\r\n\r\n", 400 },
+    static const struct {
+        const char *in;
+        unsigned want;
+    } row[] = {
+        {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+        {"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0}, /* RFC 9112 2.2 */
+        {"GET / HTTP/1.0\r\n\r\n", 0},
+        {"GET http://a:80/x?y HTTP/1.1\r\nHost: b\r\n\r\n", 0},
+        {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+        {"PROPFIND /dav/ HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 0},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 0},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", 0},
+        {"GET / HTTP/1.1\nHost: a\n\n", 400}, /* bare LF */
+        {"GET / HTTP/1.1\r\nHost: a\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400},         /* bare CR */
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n folded\r\n\r\n", 400}, /* RFC 9112 5.2 */
+        {"GET / HTTP/1.1\r\n X: a\r\nHost: a\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400}, /* RFC 9112 5.1 */
+        {"GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\n\r\n", 400}, /* no Host */
+        {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x5\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+         400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n",
+         400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+        {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+        {"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"GET /\x80 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+        {"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501},
+        {"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501},
+        {"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505},
+        {"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505},
+        {"GET /\r\n\r\n", 505},
+        {"\x16\x03\x01\r\n\r\n", 400},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
         struct http_request rq;
         unsigned got = parse(t, slice_of(row[i].in), &rq);
-        if (got != row[i].want && !(row[i].want == 505 && got == 400))      /* which of the two does not matter */
+        if (got != row[i].want &&
+            !(row[i].want == 505 && got == 400)) /* which of the two does not matter */
             test_fail(t, __FILE__, __LINE__, "row %zu: want %u, got %u", i, row[i].want, got);
     }
 }
@@ -74,7 +82,10 @@ TEST(http_head, takes_targets_and_headers_apart)
 {
     struct http_request rq;
 
-    CHECK_INT(0, parse(t, LIT("GET http://b.example:8080/p%20q?a=1&b HTTP/1.1\r\nHost: a\r\nAccept-Encoding:  br , gzip;q=0.5 \r\nEmpty:\r\nX-Y: z\r\n\r\n"), &rq));
+    CHECK_INT(0, parse(t,
+                       LIT("GET http://b.example:8080/p%20q?a=1&b HTTP/1.1\r\nHost: "
+                           "a\r\nAccept-Encoding:  br , gzip;q=0.5 \r\nEmpty:\r\nX-Y: z\r\n\r\n"),
+                       &rq));
     CHECK_SLICE(LIT("GET"), rq.method);
     CHECK_SLICE(LIT("b.example:8080"), rq.host);
     CHECK_SLICE(LIT("/p%20q"), rq.path);
@@ -100,8 +111,11 @@ TEST(http_head, finds_its_end_however_it_arrives)
 
 TEST(http_head, unescapes)
 {
-    static const struct { const char *in, *want; } row[] = {
-        { "a%20b", "a b" }, { "a+b", "a b" }, { "%e2%82%ac", "\xe2\x82\xac" }, { "%", NULL }, { "%4", NULL }, { "%zz", NULL }, { "%00", NULL },
+    static const struct {
+        const char *in, *want;
+    } row[] = {
+        {"a%20b", "a b"}, {"a+b", "a b"}, {"%e2%82%ac", "\xe2\x82\xac"}, {"%", NULL}, {"%4", NULL},
+        {"%zz", NULL},    {"%00", NULL},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
@@ -120,8 +134,8 @@ TEST(http_head, unescapes)
 struct talk {
     struct test *t;
     struct http_server server;
-    const char *in;                       /* what the client sends, then it waits for the end */
-    struct buf out;                       /* what it got, Date lines removed */
+    const char *in; /* what the client sends, then it waits for the end */
+    struct buf out; /* what it got, Date lines removed */
     unsigned handled;
 };
 
@@ -137,7 +151,8 @@ static void handle(struct http_request *rq, void *arg)
     } else if (slice_equal(rq->path, LIT("/silent"))) {
         return;
     } else if (slice_equal(rq->path, LIT("/stream"))) {
-        if (http_reply_begin(rq, 200, SLICE_NONE, UINT64_MAX, &why) == 0 && http_reply_write(rq, LIT("abc"), &why) == 0 &&
+        if (http_reply_begin(rq, 200, SLICE_NONE, UINT64_MAX, &why) == 0 &&
+            http_reply_write(rq, LIT("abc"), &why) == 0 &&
             http_reply_write(rq, LIT("defgh"), &why) == 0)
             (void)http_reply_end(rq, &why);
     } else if (http_read_all(rq, &body, &why) < 0) {
@@ -186,7 +201,8 @@ static void run_talk(void *arg)
         return;
     }
     http_serve(server, &k->server);
-    if (stream_write(client, slice_of(k->in), deadline_in_ms(5000), &why) < 0 || stream_flush(client, deadline_in_ms(5000), &why) < 0)
+    if (stream_write(client, slice_of(k->in), deadline_in_ms(5000), &why) < 0 ||
+        stream_flush(client, deadline_in_ms(5000), &why) < 0)
         test_fail(k->t, __FILE__, __LINE__, "%s", why.text);
     read_to_end(k, client);
     stream_close(&client);
@@ -196,7 +212,7 @@ static void run_talk(void *arg)
 
 static struct talk talk(struct test *t, const char *in)
 {
-    struct talk k = { .t = t, .in = in, .out = BUF_INIT(BUF_MAX_DEFAULT) };
+    struct talk k = {.t = t, .in = in, .out = BUF_INIT(BUF_MAX_DEFAULT)};
 
     k.server.handle = handle;
     k.server.arg = &k;
@@ -213,13 +229,16 @@ static struct talk talk(struct test *t, const char *in)
 TEST(http, answers_pipelined_requests_in_order)
 {
     struct talk k = talk(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\none"
-                            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\ntwo\r\n00\r\nTrailer: t\r\n\r\n"
+                            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                            "chunked\r\n\r\n3;x=y\r\ntwo\r\n00\r\nTrailer: t\r\n\r\n"
                             "HEAD /ignore HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
 
     CHECK_INT(3, k.handled);
     CHECK_SLICE(LIT("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
                     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo"
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n" CLOSE "\r\n"), buf_slice(&k.out));
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n" CLOSE
+                    "\r\n"),
+                buf_slice(&k.out));
     buf_free(&k.out);
 }
 
@@ -227,25 +246,35 @@ TEST(http, streams_in_chunks_or_until_close)
 {
     struct talk k = talk(t, "GET /stream HTTP/1.1\r\nHost: a\r\n\r\nGET /stream HTTP/1.0\r\n\r\n");
 
-    CHECK_SLICE(LIT("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n"
-                    "HTTP/1.1 200 OK\r\n" CLOSE "\r\nabcdefgh"), buf_slice(&k.out));
+    CHECK_SLICE(LIT("HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+                    "chunked\r\n\r\n3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n"
+                    "HTTP/1.1 200 OK\r\n" CLOSE "\r\nabcdefgh"),
+                buf_slice(&k.out));
     buf_free(&k.out);
 }
 
 TEST(http, ends_the_connection_on_bad_framing_and_limits)
 {
-    static const struct { const char *in, *status; unsigned handled; } row[] = {
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\ntwo\r\n0\r\n\r\n", "400", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\ntwo\r\n0\r\n\r\n", "400", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n 3\r\ntwo\r\n0\r\n\r\n", "400", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwoo\r\n0\r\n\r\n", "400", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000000000000000\r\n", "400", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", "413", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n", "413", 1 },
-        { "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", "408", 1 },                 /* stalls */
-        { "GET / HTTP/1.1\r\nHost: a\r\nX: unfinished", "408", 0 },
-        { "GET / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0 },
-        { "GET /silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "500", 1 },
+    static const struct {
+        const char *in, *status;
+        unsigned handled;
+    } row[] = {
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\ntwo\r\n0\r\n\r\n",
+         "400", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\ntwo\r\n0\r\n\r\n",
+         "400", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n 3\r\ntwo\r\n0\r\n\r\n",
+         "400", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntwoo\r\n0\r\n\r\n",
+         "400", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1000000000000000\r\n",
+         "400", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", "413", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100001\r\n\r\n", "413", 1},
+        {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc", "408", 1}, /* stalls */
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: unfinished", "408", 0},
+        {"GET / HTTP/1.1\nHost: a\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400", 0},
+        {"GET /silent HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "500", 1},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
@@ -253,7 +282,8 @@ TEST(http, ends_the_connection_on_bad_framing_and_limits)
         struct slice head = slice_sub(buf_slice(&k.out), 9, 3);
         CHECK_ROW_STR(i, row[i].status, head);
         CHECK_ROW(i, slice_find(buf_slice(&k.out), LIT(CLOSE)) > 0);
-        CHECK_ROW(i, slice_find(slice_tail(buf_slice(&k.out), 1), LIT("HTTP/1.1 ")) < 0);     /* one answer */
+        CHECK_ROW(i, slice_find(slice_tail(buf_slice(&k.out), 1), LIT("HTTP/1.1 ")) <
+                         0); /* one answer */
         CHECK_ROW(i, k.handled == row[i].handled);
         buf_free(&k.out);
     }
@@ -274,18 +304,26 @@ TEST(http, a_head_too_large_is_431)
 
 TEST(http, says_continue_only_when_the_body_is_wanted)
 {
-    struct talk k = talk(t, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n" CLOSE "\r\nhi");
-    struct talk n = talk(t, "POST /ignore HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+    struct talk k =
+        talk(t, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n" CLOSE
+                "\r\nhi");
+    struct talk n = talk(
+        t, "POST /ignore HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
 
-    CHECK_SLICE(LIT("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n" CLOSE "\r\nhi"), buf_slice(&k.out));
-    CHECK_SLICE(LIT("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n" CLOSE "\r\nignored"), buf_slice(&n.out));
+    CHECK_SLICE(
+        LIT("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n" CLOSE "\r\nhi"),
+        buf_slice(&k.out));
+    CHECK_SLICE(LIT("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n" CLOSE
+                    "\r\nignored"),
+                buf_slice(&n.out));
     buf_free(&k.out);
     buf_free(&n.out);
 }
 
 TEST(http, reads_over_a_small_body_nobody_wanted)
 {
-    struct talk k = talk(t, "POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345GET /ignore HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n");
+    struct talk k = talk(t, "POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345GET "
+                            "/ignore HTTP/1.1\r\nHost: a\r\n" CLOSE "\r\n");
 
     CHECK_INT(2, k.handled);
     buf_free(&k.out);

@@ -1,7 +1,7 @@
 /* redis.c - the Redis client as a whole: options, the address it connects to, life and death.
  *
- * Owns struct redis. Called by services at start and end. Fails only on a malformed url. Never suspends, except
- * redis_wait_up.
+ * Owns struct redis. Called by services at start and end. Fails only on a malformed url. Never
+ * suspends, except redis_wait_up.
  */
 #include "net/redis.h"
 
@@ -20,7 +20,8 @@ static char *copy_cstr(struct slice s)
 
 /* ---- url: redis://[user][:password]@host[:port][/db] ---- */
 
-static int parse_credentials(struct redis *r, struct slice text, struct arena *in, struct fault *why)
+static int parse_credentials(struct redis *r, struct slice text, struct arena *in,
+                             struct fault *why)
 {
     ptrdiff_t colon = slice_find_char(text, ':');
     struct slice user = colon < 0 ? text : slice_head(text, (size_t)colon), password = SLICE_NONE;
@@ -47,14 +48,15 @@ static int parse_host(struct redis *r, struct slice text, struct fault *why)
     if (path.n > 0 && !slice_to_u64(path, 65535, &db))
         return fault_set(why, FAULT_INVALID, "redis url: bad database");
     colon = slice_rfind_char(host, ':');
-    if (slice_has_prefix(host, LIT("["))) {                /* [::1]:6379 */
+    if (slice_has_prefix(host, LIT("["))) { /* [::1]:6379 */
         ptrdiff_t end = slice_find_char(host, ']');
         if (end < 0)
             return fault_set(why, FAULT_INVALID, "redis url: bad address");
         colon = (size_t)end + 1 < host.n ? end + 1 : -1;
     }
     if (colon >= 0) {
-        if (host.p[colon] != ':' || !slice_to_u64(slice_tail(host, (size_t)colon + 1), 65535, &port) || port == 0)
+        if (host.p[colon] != ':' ||
+            !slice_to_u64(slice_tail(host, (size_t)colon + 1), 65535, &port) || port == 0)
             return fault_set(why, FAULT_INVALID, "redis url: bad port");
         host = slice_head(host, (size_t)colon);
     }

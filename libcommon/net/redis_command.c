@@ -1,7 +1,8 @@
 /* redis_command.c - commands, scripts, counters and locks.
  *
- * Owns the queue of commands that were sent: Redis answers in order. Called by every daemon. Fails at once while Redis is
- * away; an unanswered command gives up after its time limit and takes a connection that answers nobody with it.
+ * Owns the queue of commands that were sent: Redis answers in order. Called by every daemon. Fails
+ * at once while Redis is away; an unanswered command gives up after its time limit and takes a
+ * connection that answers nobody with it.
  */
 #include <openssl/evp.h>
 
@@ -68,11 +69,13 @@ static void on_down(struct redis *r)
 void redis_commands_init(struct redis *r)
 {
     r->end = &r->first;
-    r->commands = (struct redis_conn){ .r = r, .name = "redis.commands", .on_reply = on_reply, .on_up = on_up, .on_down = on_down };
+    r->commands = (struct redis_conn){
+        .r = r, .name = "redis.commands", .on_reply = on_reply, .on_up = on_up, .on_down = on_down};
     fiber_event_init(&r->commands.changed);
 }
 
-static int send_command(struct redis *r, const struct slice *argv, size_t argc, bool orphan, struct redis_wait **out, struct fault *why)
+static int send_command(struct redis *r, const struct slice *argv, size_t argc, bool orphan,
+                        struct redis_wait **out, struct fault *why)
 {
     struct redis_wait *w;
 
@@ -101,7 +104,7 @@ static int await_reply(struct redis *r, struct redis_wait *w, struct fault *why)
             continue;
         if (w->done)
             break;
-        w->orphan = true;                  /* its answer, should it come, is thrown away */
+        w->orphan = true; /* its answer, should it come, is thrown away */
         if (why->code == FAULT_TIMEOUT && r->first == w && r->commands.stream != NULL)
             stream_shutdown(r->commands.stream);
         return -1;
@@ -116,7 +119,7 @@ static int await_reply(struct redis *r, struct redis_wait *w, struct fault *why)
 
 static void convert(const redisReply *from, struct arena *in, struct redis_reply *to)
 {
-    *to = (struct redis_reply){ .kind = REDIS_NIL };
+    *to = (struct redis_reply){.kind = REDIS_NIL};
     switch (from->type) {
     case REDIS_REPLY_INTEGER:
         to->kind = REDIS_INTEGER;
@@ -140,7 +143,8 @@ static void convert(const redisReply *from, struct arena *in, struct redis_reply
     }
 }
 
-int redis_command(struct redis *r, const struct slice *argv, size_t argc, struct arena *in, struct redis_reply *out, struct fault *why)
+int redis_command(struct redis *r, const struct slice *argv, size_t argc, struct arena *in,
+                  struct redis_reply *out, struct fault *why)
 {
     struct redis_wait *w;
     int done = 0;
@@ -164,7 +168,7 @@ int redis_tell(struct redis *r, const struct slice *argv, size_t argc, struct fa
 
 int redis_publish(struct redis *r, struct slice channel, struct slice payload, struct fault *why)
 {
-    const struct slice argv[] = { LIT("PUBLISH"), channel, payload };
+    const struct slice argv[] = {LIT("PUBLISH"), channel, payload};
 
     return redis_tell(r, argv, COUNT(argv), why);
 }
@@ -184,8 +188,9 @@ static void name_script(struct redis_script *script, struct arena *in)
         abort();
 }
 
-int redis_eval(struct redis *r, struct redis_script *script, const struct slice *keys, size_t key_count, const struct slice *args, size_t arg_count,
-               struct arena *in, struct redis_reply *out, struct fault *why)
+int redis_eval(struct redis *r, struct redis_script *script, const struct slice *keys,
+               size_t key_count, const struct slice *args, size_t arg_count, struct arena *in,
+               struct redis_reply *out, struct fault *why)
 {
     struct slice *argv = ARENA_ARRAY(in, struct slice, 3 + key_count + arg_count);
     size_t n = 3;
@@ -202,20 +207,23 @@ int redis_eval(struct redis *r, struct redis_script *script, const struct slice 
         return 0;
     if (why->code != FAULT_INVALID || strstr(why->text, "NOSCRIPT") == NULL)
         return -1;
-    argv[0] = LIT("EVAL");                 /* the server was restarted or never saw it: EVAL also teaches it */
+    argv[0] = LIT("EVAL"); /* the server was restarted or never saw it: EVAL also teaches it */
     argv[1] = slice_of(script->source);
     return redis_command(r, argv, n, in, out, why);
 }
 
-int redis_count(struct redis *r, struct slice key, int64_t by, uint64_t window_ms, struct redis_counter *out, struct fault *why)
+int redis_count(struct redis *r, struct slice key, int64_t by, uint64_t window_ms,
+                struct redis_counter *out, struct fault *why)
 {
-    static struct redis_script script = { .source =
-        "local c = redis.call('INCRBY', KEYS[1], ARGV[1])\n"
-        "local t = redis.call('PTTL', KEYS[1])\n"
-        "if t < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) t = tonumber(ARGV[2]) end\n"
-        "return { c, t }\n" };
+    static struct redis_script script = {
+        .source =
+            "local c = redis.call('INCRBY', KEYS[1], ARGV[1])\n"
+            "local t = redis.call('PTTL', KEYS[1])\n"
+            "if t < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) t = tonumber(ARGV[2]) end\n"
+            "return { c, t }\n"};
     AUTO(arena_free) struct arena *in = arena_new(512);
-    const struct slice args[] = { arena_printf(in, "%lld", (long long)by), arena_printf(in, "%llu", (unsigned long long)window_ms) };
+    const struct slice args[] = {arena_printf(in, "%lld", (long long)by),
+                                 arena_printf(in, "%llu", (unsigned long long)window_ms)};
     struct redis_reply reply;
 
     if (redis_eval(r, &script, &key, 1, args, COUNT(args), in, &reply, why) < 0)
@@ -229,7 +237,8 @@ int redis_count(struct redis *r, struct slice key, int64_t by, uint64_t window_m
 
 /* ---- locks ---- */
 
-int redis_lock(struct redis *r, struct slice key, uint64_t ttl_ms, struct redis_lock *out, struct fault *why)
+int redis_lock(struct redis *r, struct slice key, uint64_t ttl_ms, struct redis_lock *out,
+               struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(512);
     struct slice ttl = arena_printf(in, "%llu", (unsigned long long)ttl_ms), token;
@@ -239,9 +248,11 @@ int redis_lock(struct redis *r, struct slice key, uint64_t ttl_ms, struct redis_
 
     random_bytes(raw, sizeof(raw));
     token = hex_encode(in, slice_make(raw, sizeof(raw)));
-    if (!slice_copy_cstr(key, lock.key, sizeof(lock.key)) || !slice_copy_cstr(token, lock.token, sizeof(lock.token)))
+    if (!slice_copy_cstr(key, lock.key, sizeof(lock.key)) ||
+        !slice_copy_cstr(token, lock.token, sizeof(lock.token)))
         return fault_set(why, FAULT_INVALID, "redis: lock name too long");
-    if (redis_command(r, REDIS_ARGV(LIT("SET"), key, token, LIT("NX"), LIT("PX"), ttl), in, &reply, why) < 0)
+    if (redis_command(r, REDIS_ARGV(LIT("SET"), key, token, LIT("NX"), LIT("PX"), ttl), in, &reply,
+                      why) < 0)
         return -1;
     if (reply.kind == REDIS_NIL)
         return fault_set(why, FAULT_CONFLICT, "lock %s is held", lock.key);
@@ -250,11 +261,13 @@ int redis_lock(struct redis *r, struct slice key, uint64_t ttl_ms, struct redis_
 }
 
 /* Runs a script that does something only when the key still holds our token; it answers 1 then. */
-static int if_ours(struct redis *r, struct redis_script *script, const struct redis_lock *l, uint64_t ttl_ms, struct fault *why)
+static int if_ours(struct redis *r, struct redis_script *script, const struct redis_lock *l,
+                   uint64_t ttl_ms, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(512);
     const struct slice key = slice_of(l->key);
-    const struct slice args[] = { slice_of(l->token), arena_printf(in, "%llu", (unsigned long long)ttl_ms) };
+    const struct slice args[] = {slice_of(l->token),
+                                 arena_printf(in, "%llu", (unsigned long long)ttl_ms)};
     struct redis_reply reply;
 
     if (redis_eval(r, script, &key, 1, args, COUNT(args), in, &reply, why) < 0)
@@ -262,18 +275,21 @@ static int if_ours(struct redis *r, struct redis_script *script, const struct re
     return reply.integer == 1 ? 0 : fault_set(why, FAULT_CONFLICT, "lock %s was lost", l->key);
 }
 
-int redis_lock_extend(struct redis *r, const struct redis_lock *l, uint64_t ttl_ms, struct fault *why)
+int redis_lock_extend(struct redis *r, const struct redis_lock *l, uint64_t ttl_ms,
+                      struct fault *why)
 {
-    static struct redis_script script = { .source =
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0" };
+    static struct redis_script script = {
+        .source = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', "
+                  "KEYS[1], ARGV[2]) end return 0"};
 
     return if_ours(r, &script, l, ttl_ms, why);
 }
 
 int redis_unlock(struct redis *r, struct redis_lock *l, struct fault *why)
 {
-    static struct redis_script script = { .source =
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0" };
+    static struct redis_script script = {.source =
+                                             "if redis.call('GET', KEYS[1]) == ARGV[1] then return "
+                                             "redis.call('DEL', KEYS[1]) end return 0"};
     int done;
 
     if (l->token[0] == '\0')

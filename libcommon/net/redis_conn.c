@@ -1,7 +1,8 @@
 /* redis_conn.c - one connection to Redis: connect, log in, read replies, back off, again.
  *
- * Owns the stream and hiredis's reply parser; runs on a fiber of its own as long as the client lives and wants it. Used by
- * redis_command.c and redis_pubsub.c. Redis being away is a state here, not a fault.
+ * Owns the stream and hiredis's reply parser; runs on a fiber of its own as long as the client
+ * lives and wants it. Used by redis_command.c and redis_pubsub.c. Redis being away is a state here,
+ * not a fault.
  */
 #include "base/secret.h"
 #include "net/redis_internal.h"
@@ -9,7 +10,7 @@
 #include "rt/tls.h"
 
 #define BACKOFF_LEAST_MS 50u
-#define BACKOFF_MOST_MS  5000u
+#define BACKOFF_MOST_MS 5000u
 
 /* ---- sending: RESP arrays of bulk strings ---- */
 
@@ -59,7 +60,8 @@ static int parse_reply(struct redis_conn *c, redisReply **out, struct fault *why
     return reply != NULL;
 }
 
-static int read_reply(struct redis_conn *c, struct stream *s, struct deadline until, redisReply **out, struct fault *why)
+static int read_reply(struct redis_conn *c, struct stream *s, struct deadline until,
+                      redisReply **out, struct fault *why)
 {
     for (;;) {
         struct slice some;
@@ -77,7 +79,8 @@ static int read_reply(struct redis_conn *c, struct stream *s, struct deadline un
 
 int redis_error_fault(const redisReply *reply, struct fault *why)
 {
-    static const char *const passing[] = { "LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "NOAUTH", "MASTERDOWN", "CLUSTERDOWN" };
+    static const char *const passing[] = {"LOADING", "READONLY", "OOM",        "MISCONF",
+                                          "BUSY",    "NOAUTH",   "MASTERDOWN", "CLUSTERDOWN"};
     struct slice text = slice_make(reply->str, (size_t)reply->len);
 
     for (size_t i = 0; i < COUNT(passing); i++)
@@ -88,9 +91,11 @@ int redis_error_fault(const redisReply *reply, struct fault *why)
 
 /* ---- connecting ---- */
 
-static int open_stream(struct redis *r, struct arena *in, struct deadline until, struct stream **out, struct fault *why)
+static int open_stream(struct redis *r, struct arena *in, struct deadline until,
+                       struct stream **out, struct fault *why)
 {
-    const struct tls_client_options options = { .verify = TLS_VERIFY_PKIX, .server_name = slice_of(r->host) };
+    const struct tls_client_options options = {.verify = TLS_VERIFY_PKIX,
+                                               .server_name = slice_of(r->host)};
     struct slice ip;
 
     if (r->unix_path != NULL)
@@ -106,7 +111,8 @@ static int open_stream(struct redis *r, struct arena *in, struct deadline until,
 }
 
 /* One command of the log-in, before the connection is up. */
-static int say(struct redis_conn *c, struct stream *s, const struct slice *argv, size_t argc, struct deadline until, struct fault *why)
+static int say(struct redis_conn *c, struct stream *s, const struct slice *argv, size_t argc,
+               struct deadline until, struct fault *why)
 {
     redisReply *reply = NULL;
     int r;
@@ -127,16 +133,17 @@ static int log_in(struct redis_conn *c, struct stream *s, struct deadline until,
     char db[16];
 
     if (r->password != NULL) {
-        struct slice argv[3] = { LIT("AUTH"), slice_of(r->user), secret_slice(r->password) };
+        struct slice argv[3] = {LIT("AUTH"), slice_of(r->user), secret_slice(r->password)};
         if (r->user == NULL)
             argv[1] = argv[2];
         if (say(c, s, argv, r->user != NULL ? 3 : 2, until, why) < 0)
             return -1;
     }
     (void)snprintf(db, sizeof(db), "%u", r->db);
-    if (r->db != 0 && say(c, s, (const struct slice[]){ LIT("SELECT"), slice_of(db) }, 2, until, why) < 0)
+    if (r->db != 0 &&
+        say(c, s, (const struct slice[]){LIT("SELECT"), slice_of(db)}, 2, until, why) < 0)
         return -1;
-    return say(c, s, (const struct slice[]){ LIT("PING") }, 1, until, why);
+    return say(c, s, (const struct slice[]){LIT("PING")}, 1, until, why);
 }
 
 static int try_connect(struct redis_conn *c, struct fault *why)

@@ -1,7 +1,8 @@
 /* redis_pubsub.c - subscriptions: a connection of their own, kept over reconnects, gaps told.
  *
- * Owns channels and subscriptions. Called by whoever hears events; callbacks run on the loop in the connection's fiber and do
- * not suspend. Never fails: while Redis is away nothing is heard, and REDIS_GAP comes when it is back.
+ * Owns channels and subscriptions. Called by whoever hears events; callbacks run on the loop in the
+ * connection's fiber and do not suspend. Never fails: while Redis is away nothing is heard, and
+ * REDIS_GAP comes when it is back.
  */
 #include "net/redis_internal.h"
 
@@ -11,15 +12,15 @@ struct redis_channel {
     char *name;
     size_t name_bytes;
     struct redis_subscription *first;
-    unsigned busy;                         /* callbacks of it are running */
+    unsigned busy; /* callbacks of it are running */
 };
 
 struct redis_subscription {
     struct redis *r;
     struct redis_channel *channel;
     struct redis_subscription *next;
-    redis_event_fn fn;                     /* NULL: unsubscribed while busy */
-    bool fresh;                            /* not told yet that it hears from now on */
+    redis_event_fn fn; /* NULL: unsubscribed while busy */
+    bool fresh;        /* not told yet that it hears from now on */
     void *arg;
 };
 
@@ -30,11 +31,11 @@ static struct slice channel_name(const struct redis_channel *c)
 
 static void tell(struct redis *r, struct slice verb, struct slice name)
 {
-    const struct slice argv[] = { verb, name };
+    const struct slice argv[] = {verb, name};
     struct fault why;
 
     if (r->events.stream != NULL && redis_conn_send(&r->events, argv, COUNT(argv), &why) < 0)
-        stream_shutdown(r->events.stream);     /* it comes back with all subscriptions */
+        stream_shutdown(r->events.stream); /* it comes back with all subscriptions */
 }
 
 /* ---- subscribing ---- */
@@ -65,7 +66,8 @@ static struct redis_channel *get_channel(struct redis *r, struct slice name)
     return c;
 }
 
-struct redis_subscription *redis_subscribe(struct redis *r, struct slice channel, redis_event_fn fn, void *arg)
+struct redis_subscription *redis_subscribe(struct redis *r, struct slice channel, redis_event_fn fn,
+                                           void *arg)
 {
     struct redis_subscription *s = calloc(1, sizeof(*s));
     struct fault why;
@@ -79,9 +81,10 @@ struct redis_subscription *redis_subscribe(struct redis *r, struct slice channel
     s->channel = get_channel(r, channel);
     s->next = s->channel->first;
     s->channel->first = s;
-    if (s->next != NULL && r->events.stream != NULL)       /* the channel is heard already: nothing else would say so */
+    if (s->next != NULL &&
+        r->events.stream != NULL) /* the channel is heard already: nothing else would say so */
         tell(r, LIT("SUBSCRIBE"), channel);
-    (void)redis_conn_start(&r->events, &why);              /* no fiber now: the next subscription tries again */
+    (void)redis_conn_start(&r->events, &why); /* no fiber now: the next subscription tries again */
     return s;
 }
 
@@ -108,7 +111,7 @@ void redis_unsubscribe(struct redis_subscription **sp)
     r = s->r;
     s->fn = NULL;
     if (c->busy > 0)
-        return;                            /* swept after the callbacks */
+        return; /* swept after the callbacks */
     remove_subscription(s);
     drop_empty_channel(r, c);
 }
@@ -129,7 +132,8 @@ static void sweep(struct redis *r, struct redis_channel *c)
     drop_empty_channel(r, c);
 }
 
-static void dispatch(struct redis *r, struct slice name, enum redis_event event, struct slice payload)
+static void dispatch(struct redis *r, struct slice name, enum redis_event event,
+                     struct slice payload)
 {
     struct redis_channel *c = map_find(r->channels, name);
 
@@ -149,7 +153,8 @@ static struct slice element_text(const redisReply *reply, size_t i)
 {
     const redisReply *e = i < reply->elements ? reply->element[i] : NULL;
 
-    return e != NULL && e->type == REDIS_REPLY_STRING ? slice_make(e->str, (size_t)e->len) : SLICE_NONE;
+    return e != NULL && e->type == REDIS_REPLY_STRING ? slice_make(e->str, (size_t)e->len)
+                                                      : SLICE_NONE;
 }
 
 static int on_event(struct redis *r, redisReply *reply, UNUSED struct fault *why)
@@ -196,7 +201,8 @@ static void on_down(struct redis *r)
     void *channel;
 
     while (map_next(r->channels, &cursor, &name, &channel) == 1)
-        for (struct redis_subscription *s = ((struct redis_channel *)channel)->first; s != NULL; s = s->next)
+        for (struct redis_subscription *s = ((struct redis_channel *)channel)->first; s != NULL;
+             s = s->next)
             s->fresh = true;
 }
 
@@ -204,7 +210,12 @@ void redis_events_init(struct redis *r)
 {
     r->channels = map_new();
     r->events = (struct redis_conn){
-        .r = r, .name = "redis.events", .on_reply = on_event, .on_silence = on_silence, .on_up = on_up, .on_down = on_down,
+        .r = r,
+        .name = "redis.events",
+        .on_reply = on_event,
+        .on_silence = on_silence,
+        .on_up = on_up,
+        .on_down = on_down,
         .silence_ms = SILENCE_MS,
     };
     fiber_event_init(&r->events.changed);
@@ -213,6 +224,6 @@ void redis_events_init(struct redis *r)
 void redis_events_deinit(struct redis *r)
 {
     if (map_count(r->channels) > 0)
-        abort();                           /* subscriptions outlive their client: a bug of the caller */
+        abort(); /* subscriptions outlive their client: a bug of the caller */
     map_free(&r->channels);
 }

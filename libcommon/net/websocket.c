@@ -1,17 +1,20 @@
-/* websocket.c - messages of a WebSocket (RFC 6455): wslay parses what comes in and frames what goes out.
+/* websocket.c - messages of a WebSocket (RFC 6455): wslay parses what comes in and frames what goes
+ * out.
  *
- * Owns the stream, wslay's contexts, messages not yet received. Called by rpc and api. Fails when the peer ends, breaks the
- * protocol, or does not read. Frames are appended to the stream whole and without suspending, so senders cannot mix
- * theirs; waiting for room comes before that, one fiber at a time.
+ * Owns the stream, wslay's contexts, messages not yet received. Called by rpc and api. Fails when
+ * the peer ends, breaks the protocol, or does not read. Frames are appended to the stream whole and
+ * without suspending, so senders cannot mix theirs; waiting for room comes before that, one fiber
+ * at a time.
  */
 #include "net/websocket.h"
 
 #include "base/secret.h"
 #include "net/websocket_internal.h"
 
-#define FEED_BYTES_MAX    ((size_t)128 << 10)
-#define WIPE_BYTES_MAX    4096u
-#define ROOM_BYTES        ((size_t)64 << 10)     /* the stream's high-water mark: below it nobody needs to wait */
+#define FEED_BYTES_MAX ((size_t)128 << 10)
+#define WIPE_BYTES_MAX 4096u
+#define ROOM_BYTES                                                                                 \
+    ((size_t)64 << 10) /* the stream's high-water mark: below it nobody needs to wait */
 
 void websocket_message_free(struct websocket_message *m)
 {
@@ -23,7 +26,8 @@ void websocket_message_free(struct websocket_message *m)
 
 /* ---- wslay's callbacks: input ---- */
 
-static ssize_t take_feed(wslay_event_context_ptr ctx, uint8_t *to, size_t n, UNUSED int flags, void *arg)
+static ssize_t take_feed(wslay_event_context_ptr ctx, uint8_t *to, size_t n, UNUSED int flags,
+                         void *arg)
 {
     struct websocket *w = arg;
 
@@ -40,10 +44,12 @@ static ssize_t take_feed(wslay_event_context_ptr ctx, uint8_t *to, size_t n, UNU
 
 static size_t message_limit(const struct websocket *w)
 {
-    return w->incoming_opcode == WSLAY_TEXT_FRAME ? w->options.text_bytes_max : w->options.binary_bytes_max;
+    return w->incoming_opcode == WSLAY_TEXT_FRAME ? w->options.text_bytes_max
+                                                  : w->options.binary_bytes_max;
 }
 
-static void on_frame_start(UNUSED wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_start_arg *frame, void *arg)
+static void on_frame_start(UNUSED wslay_event_context_ptr ctx,
+                           const struct wslay_event_on_frame_recv_start_arg *frame, void *arg)
 {
     struct websocket *w = arg;
 
@@ -53,13 +59,15 @@ static void on_frame_start(UNUSED wslay_event_context_ptr ctx, const struct wsla
     w->frame_is_final = frame->fin != 0;
     if (frame->opcode != WSLAY_CONTINUATION_FRAME)
         w->incoming_opcode = frame->opcode;
-    if (frame->payload_length > message_limit(w) || w->incoming.n > message_limit(w) - frame->payload_length)
+    if (frame->payload_length > message_limit(w) ||
+        w->incoming.n > message_limit(w) - frame->payload_length)
         w->too_big = true;
     else
         (void)buf_reserve(&w->incoming, (size_t)frame->payload_length);
 }
 
-static void on_frame_chunk(UNUSED wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *arg)
+static void on_frame_chunk(UNUSED wslay_event_context_ptr ctx,
+                           const struct wslay_event_on_frame_recv_chunk_arg *chunk, void *arg)
 {
     struct websocket *w = arg;
 
@@ -97,7 +105,8 @@ static bool put_bytes(struct websocket *w, const uint8_t *data, size_t n)
     return false;
 }
 
-static ssize_t put_control(wslay_event_context_ptr ctx, const uint8_t *data, size_t n, UNUSED int flags, void *arg)
+static ssize_t put_control(wslay_event_context_ptr ctx, const uint8_t *data, size_t n,
+                           UNUSED int flags, void *arg)
 {
     if (put_bytes(arg, data, n))
         return (ssize_t)n;
@@ -110,7 +119,8 @@ static ssize_t put_data(const uint8_t *data, size_t n, UNUSED int flags, void *a
     return put_bytes(arg, data, n) ? (ssize_t)n : -1;
 }
 
-static int make_event_mask(UNUSED wslay_event_context_ptr ctx, uint8_t *to, size_t n, UNUSED void *arg)
+static int make_event_mask(UNUSED wslay_event_context_ptr ctx, uint8_t *to, size_t n,
+                           UNUSED void *arg)
 {
     random_bytes(to, n);
     return 0;
@@ -133,13 +143,13 @@ static void send_control(struct websocket *w)
 static void ping_tick(struct timer *t)
 {
     struct websocket *w = t->arg;
-    const struct wslay_event_msg ping = { .opcode = WSLAY_PING };
+    const struct wslay_event_msg ping = {.opcode = WSLAY_PING};
 
     if (w->heard) {
         w->heard = false;
         w->pings = 0;
     } else if (w->pings++ >= 2) {
-        stream_shutdown(w->stream);            /* dead: whoever waits in it wakes */
+        stream_shutdown(w->stream); /* dead: whoever waits in it wakes */
         return;
     } else {
         (void)wslay_event_queue_msg(w->events, &ping);
@@ -150,16 +160,22 @@ static void ping_tick(struct timer *t)
 
 /* ---- begin and end ---- */
 
-struct websocket *websocket_new(struct stream *s, const struct websocket_options *options, bool is_client)
+struct websocket *websocket_new(struct stream *s, const struct websocket_options *options,
+                                bool is_client)
 {
     static const struct wslay_event_callbacks events = {
-        .recv_callback = take_feed, .send_callback = put_control, .genmask_callback = make_event_mask,
-        .on_frame_recv_start_callback = on_frame_start, .on_frame_recv_chunk_callback = on_frame_chunk,
+        .recv_callback = take_feed,
+        .send_callback = put_control,
+        .genmask_callback = make_event_mask,
+        .on_frame_recv_start_callback = on_frame_start,
+        .on_frame_recv_chunk_callback = on_frame_chunk,
         .on_frame_recv_end_callback = on_frame_end,
     };
-    static const struct wslay_frame_callbacks frames = { .send_callback = put_data, .genmask_callback = make_data_mask };
+    static const struct wslay_frame_callbacks frames = {.send_callback = put_data,
+                                                        .genmask_callback = make_data_mask};
     struct websocket *w = calloc(1, sizeof(*w));
-    size_t most = options->text_bytes_max > options->binary_bytes_max ? options->text_bytes_max : options->binary_bytes_max;
+    size_t most = options->text_bytes_max > options->binary_bytes_max ? options->text_bytes_max
+                                                                      : options->binary_bytes_max;
     int r;
 
     if (w == NULL)
@@ -173,7 +189,7 @@ struct websocket *websocket_new(struct stream *s, const struct websocket_options
     r = is_client ? wslay_event_context_client_init(&w->events, &events, w)
                   : wslay_event_context_server_init(&w->events, &events, w);
     if (r != 0 || wslay_frame_context_init(&w->frames, &frames, w) != 0)
-        abort();                               /* out of memory is all that can fail here */
+        abort(); /* out of memory is all that can fail here */
     wslay_event_config_set_no_buffering(w->events, 1);
     wslay_event_config_set_max_recv_msg_length(w->events, most);
     timer_init(&w->ping, ping_tick, w);
@@ -196,9 +212,10 @@ void websocket_close(struct websocket **ws, unsigned code, struct slice reason)
         return;
     *ws = NULL;
     timer_stop(&w->ping);
-    reason = slice_head(reason, 123);          /* RFC 6455 5.5: a control frame holds 125 bytes */
+    reason = slice_head(reason, 123); /* RFC 6455 5.5: a control frame holds 125 bytes */
     if (!wslay_event_get_close_sent(w->events))
-        (void)wslay_event_queue_close(w->events, (uint16_t)code, (const uint8_t *)reason.p, reason.n);
+        (void)wslay_event_queue_close(w->events, (uint16_t)code, (const uint8_t *)reason.p,
+                                      reason.n);
     send_control(w);
     while (w->first != NULL) {
         struct websocket_inbox *item = w->first;
@@ -270,17 +287,20 @@ static int receive_ended(const struct websocket *w, struct fault *why)
 {
     if (wslay_event_get_close_received(w->events))
         return 0;
-    return fault_set(why, FAULT_PROTOCOL, "websocket: closed with %u", wslay_event_get_status_code_sent(w->events));
+    return fault_set(why, FAULT_PROTOCOL, "websocket: closed with %u",
+                     wslay_event_get_status_code_sent(w->events));
 }
 
-int websocket_receive(struct websocket *w, struct deadline until, struct websocket_message *out, struct fault *why)
+int websocket_receive(struct websocket *w, struct deadline until, struct websocket_message *out,
+                      struct fault *why)
 {
     for (;;) {
         if (take_message(w, out))
             return 1;
         if (!wslay_event_get_read_enabled(w->events))
             return receive_ended(w, why);
-        if (stream_buffered(w->stream).n == 0 && stream_fill(w->stream, FEED_BYTES_MAX, until, why) < 0)
+        if (stream_buffered(w->stream).n == 0 &&
+            stream_fill(w->stream, FEED_BYTES_MAX, until, why) < 0)
             return -1;
         if (digest_input(w, why) < 0)
             return -1;
@@ -312,9 +332,10 @@ static size_t total_bytes(const struct slice *parts, size_t count)
     return n;
 }
 
-int websocket_send_now(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct fault *why)
+int websocket_send_now(struct websocket *w, enum websocket_kind kind, const struct slice *parts,
+                       size_t count, struct fault *why)
 {
-    struct wslay_frame_iocb frame = { .fin = 1, .opcode = (uint8_t)kind, .mask = w->is_client };
+    struct wslay_frame_iocb frame = {.fin = 1, .opcode = (uint8_t)kind, .mask = w->is_client};
     int r = 0;
 
     frame.payload_length = total_bytes(parts, count);
@@ -344,7 +365,8 @@ int websocket_wait_room(struct websocket *w, struct deadline until, struct fault
     return r;
 }
 
-int websocket_send(struct websocket *w, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why)
+int websocket_send(struct websocket *w, enum websocket_kind kind, const struct slice *parts,
+                   size_t count, struct deadline until, struct fault *why)
 {
     if (websocket_wait_room(w, until, why) < 0)
         return -1;
@@ -362,7 +384,8 @@ static void wake_parked(UNUSED struct stream *s, enum stream_wake because, void 
 {
     struct websocket *w = arg;
 
-    w->wake(w, because == STREAM_WAKE_KICK && w->first != NULL ? STREAM_WAKE_INPUT : because, w->wake_arg);
+    w->wake(w, because == STREAM_WAKE_KICK && w->first != NULL ? STREAM_WAKE_INPUT : because,
+            w->wake_arg);
 }
 
 void websocket_park(struct websocket *w, websocket_wake_fn wake, void *arg, struct deadline until)

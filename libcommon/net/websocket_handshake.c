@@ -1,6 +1,7 @@
 /* websocket_handshake.c - the HTTP upgrade to WebSocket, both sides (RFC 6455 4).
  *
- * Owns nothing. Called by api and rpc. Fails on requests and answers that are no upgrade. Suspends for the network.
+ * Owns nothing. Called by api and rpc. Fails on requests and answers that are no upgrade. Suspends
+ * for the network.
  */
 #include <openssl/evp.h>
 
@@ -8,13 +9,13 @@
 #include "base/secret.h"
 #include "net/websocket_internal.h"
 
-#define ANSWER_LINE_MAX  8192u
+#define ANSWER_LINE_MAX 8192u
 #define ANSWER_LINES_MAX 100
 
 /* RFC 6455 1.3: SHA-1 of the key and a constant, in base64. */
 static struct slice accept_value(struct arena *in, struct slice key)
 {
-    const struct slice parts[] = { key, LIT("258EAFA5-E914-47DA-95CA-C5AB0DC85B11") };
+    const struct slice parts[] = {key, LIT("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")};
     struct slice text = arena_concat(in, parts, COUNT(parts));
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n = 0;
@@ -37,7 +38,8 @@ bool websocket_is_upgrade(const struct http_request *rq)
            base64_decode(rq->arena, key, &raw) && raw.n == 16;
 }
 
-int websocket_accept(struct http_request *rq, const struct websocket_options *options, struct websocket **out, struct fault *why)
+int websocket_accept(struct http_request *rq, const struct websocket_options *options,
+                     struct websocket **out, struct fault *why)
 {
     struct stream *s;
 
@@ -61,21 +63,26 @@ int websocket_accept(struct http_request *rq, const struct websocket_options *op
 
 /* ---- client ---- */
 
-static int send_request(struct stream *s, const struct websocket_target *target, struct slice key, struct deadline until, struct fault *why)
+static int send_request(struct stream *s, const struct websocket_target *target, struct slice key,
+                        struct deadline until, struct fault *why)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(65536);
     struct slice path = target->path.n > 0 ? target->path : LIT("/");
     int r;
 
-    (void)buf_printf(&out, "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n", SLICE(path), SLICE(target->host), SLICE(key));
+    (void)buf_printf(
+        &out,
+        "GET %.*s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %.*s\r\n",
+        SLICE(path), SLICE(target->host), SLICE(key));
     for (size_t i = 0; i < target->header_count; i++)
-        (void)buf_printf(&out, "%.*s: %.*s\r\n", SLICE(target->headers[i].name), SLICE(target->headers[i].value));
+        (void)buf_printf(&out, "%.*s: %.*s\r\n", SLICE(target->headers[i].name),
+                         SLICE(target->headers[i].value));
     (void)buf_append(&out, LIT("\r\n"));
     if (out.overflowed)
         return fault_set(why, FAULT_INVALID, "websocket: too many headers");
     r = stream_write(s, buf_slice(&out), until, why);
-    buf_wipe(&out);                            /* Authorization was in it */
+    buf_wipe(&out); /* Authorization was in it */
     return r;
 }
 
@@ -88,14 +95,18 @@ static int check_status(struct slice line, struct fault *why)
     if (slice_equal(status, LIT("401")) || slice_equal(status, LIT("403")))
         return fault_set(why, FAULT_DENIED, "websocket: upgrade answered with %.*s", SLICE(status));
     if (!slice_equal(status, LIT("101")))
-        return fault_set(why, status.n == 3 && status.p[0] == '5' ? FAULT_UNAVAILABLE : FAULT_PROTOCOL,
+        return fault_set(why,
+                         status.n == 3 && status.p[0] == '5' ? FAULT_UNAVAILABLE : FAULT_PROTOCOL,
                          "websocket: upgrade answered with %.*s", SLICE(status));
     return 0;
 }
 
-struct answer_seen { bool upgrade, connection, accept, wanted; };
+struct answer_seen {
+    bool upgrade, connection, accept, wanted;
+};
 
-static void look_at_header(struct slice line, const struct websocket_target *target, struct slice accept, struct answer_seen *seen)
+static void look_at_header(struct slice line, const struct websocket_target *target,
+                           struct slice accept, struct answer_seen *seen)
 {
     ptrdiff_t colon = slice_find_char(line, ':');
     struct slice name = colon < 0 ? line : slice_head(line, (size_t)colon);
@@ -103,17 +114,20 @@ static void look_at_header(struct slice line, const struct websocket_target *tar
 
     if (slice_equal_nocase(name, LIT("Upgrade")) && slice_equal_nocase(value, LIT("websocket")))
         seen->upgrade = true;
-    if (slice_equal_nocase(name, LIT("Connection")) && slice_find_nocase(value, LIT("upgrade")) >= 0)
+    if (slice_equal_nocase(name, LIT("Connection")) &&
+        slice_find_nocase(value, LIT("upgrade")) >= 0)
         seen->connection = true;
     if (slice_equal_nocase(name, LIT("Sec-WebSocket-Accept")) && slice_equal(value, accept))
         seen->accept = true;
-    if (target->want_header.n > 0 && slice_equal_nocase(name, target->want_header) && slice_equal(value, target->want_value))
+    if (target->want_header.n > 0 && slice_equal_nocase(name, target->want_header) &&
+        slice_equal(value, target->want_value))
         seen->wanted = true;
 }
 
-static int read_answer(struct stream *s, const struct websocket_target *target, struct slice accept, struct deadline until, struct fault *why)
+static int read_answer(struct stream *s, const struct websocket_target *target, struct slice accept,
+                       struct deadline until, struct fault *why)
 {
-    struct answer_seen seen = { .wanted = target->want_header.n == 0 };
+    struct answer_seen seen = {.wanted = target->want_header.n == 0};
     struct slice line;
 
     if (stream_read_line(s, ANSWER_LINE_MAX, until, &line, why) < 0 || check_status(line, why) < 0)
@@ -131,8 +145,9 @@ static int read_answer(struct stream *s, const struct websocket_target *target, 
     return fault_set(why, FAULT_PROTOCOL, "websocket: answer has too many headers");
 }
 
-int websocket_connect(struct stream **s, const struct websocket_target *target, const struct websocket_options *options,
-                      struct deadline until, struct websocket **out, struct fault *why)
+int websocket_connect(struct stream **s, const struct websocket_target *target,
+                      const struct websocket_options *options, struct deadline until,
+                      struct websocket **out, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     unsigned char nonce[16];
@@ -140,7 +155,8 @@ int websocket_connect(struct stream **s, const struct websocket_target *target, 
 
     random_bytes(nonce, sizeof(nonce));
     key = base64_encode(in, slice_make(nonce, sizeof(nonce)));
-    if (send_request(*s, target, key, until, why) < 0 || read_answer(*s, target, accept_value(in, key), until, why) < 0)
+    if (send_request(*s, target, key, until, why) < 0 ||
+        read_answer(*s, target, accept_value(in, key), until, why) < 0)
         return -1;
     *out = websocket_new(*s, options, true);
     *s = NULL;

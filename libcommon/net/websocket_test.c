@@ -1,4 +1,5 @@
-/* websocket_test.c - WebSocket over a stream pair: handshake, messages both ways, limits, closing, keep-alive (RFC 6455). */
+/* websocket_test.c - WebSocket over a stream pair: handshake, messages both ways, limits, closing,
+ * keep-alive (RFC 6455). */
 #include "base/test.h"
 #include "net/websocket.h"
 #include "rt/fiber.h"
@@ -20,14 +21,14 @@ static void echo(struct http_request *rq, void *arg)
 {
     struct pair *p = arg;
     struct websocket *w;
-    struct fault why = { FAULT_NONE, "" };
+    struct fault why = {FAULT_NONE, ""};
 
     if (websocket_accept(rq, &p->options, &w, &why) < 0) {
         p->server_done = true;
         return;
     }
     for (;;) {
-        AUTO(websocket_message_free) struct websocket_message m = { .data = BUF_INIT(0) };
+        AUTO(websocket_message_free) struct websocket_message m = {.data = BUF_INIT(0)};
         struct slice part;
         if (websocket_receive(w, deadline_in_ms(10000), &m, &why) <= 0)
             break;
@@ -44,8 +45,9 @@ static void echo(struct http_request *rq, void *arg)
 
 static int connect_client(struct pair *p, struct stream **client, struct fault *why)
 {
-    const struct http_header headers[] = { { LIT("Authorization"), LIT("Bearer x") } };
-    const struct websocket_target target = { .host = LIT("a"), .headers = headers, .header_count = 1 };
+    const struct http_header headers[] = {{LIT("Authorization"), LIT("Bearer x")}};
+    const struct websocket_target target = {
+        .host = LIT("a"), .headers = headers, .header_count = 1};
 
     return websocket_connect(client, &target, &p->options, deadline_in_ms(5000), &p->client, why);
 }
@@ -58,7 +60,7 @@ static void run_pair(void *arg)
 
     if (stream_pair(&client, &server, &why) < 0)
         abort();
-    p->http = (struct http_server){ .handle = echo, .arg = p };
+    p->http = (struct http_server){.handle = echo, .arg = p};
     http_serve(server, &p->http);
     if (connect_client(p, &client, &why) < 0)
         test_fail(p->t, __FILE__, __LINE__, "connect: %s", why.text);
@@ -70,19 +72,23 @@ static void run_pair(void *arg)
     stream_close(&client);
 }
 
-static struct pair in_pair(struct test *t, void (*body)(struct pair *p), struct websocket_options options)
+static struct pair in_pair(struct test *t, void (*body)(struct pair *p),
+                           struct websocket_options options)
 {
-    struct pair p = { .t = t, .body = body, .options = options };
+    struct pair p = {.t = t, .body = body, .options = options};
     loop_run_fiber(run_pair, &p);
     return p;
 }
 
-#define LIMITS { .text_bytes_max = 1000, .binary_bytes_max = 300000 }
+#define LIMITS                                                                                     \
+    {                                                                                              \
+        .text_bytes_max = 1000, .binary_bytes_max = 300000                                         \
+    }
 
 static void check_echo(struct pair *p, enum websocket_kind kind, struct slice bytes)
 {
-    AUTO(websocket_message_free) struct websocket_message m = { .data = BUF_INIT(0) };
-    const struct slice parts[] = { slice_head(bytes, bytes.n / 3), slice_tail(bytes, bytes.n / 3) };
+    AUTO(websocket_message_free) struct websocket_message m = {.data = BUF_INIT(0)};
+    const struct slice parts[] = {slice_head(bytes, bytes.n / 3), slice_tail(bytes, bytes.n / 3)};
     struct test *t = p->t;
     struct fault why;
 
@@ -123,7 +129,8 @@ static void body_too_big(struct pair *p)
     struct test *t = p->t;
     struct fault why;
 
-    REQUIRE_OK(websocket_send(p->client, WEBSOCKET_TEXT, &part, 1, deadline_in_ms(5000), &why), &why);
+    REQUIRE_OK(websocket_send(p->client, WEBSOCKET_TEXT, &part, 1, deadline_in_ms(5000), &why),
+               &why);
     CHECK_INT(0, websocket_receive(p->client, deadline_in_ms(5000), &m, &why));
     CHECK_INT(1009, websocket_close_code(p->client));
 }
@@ -142,7 +149,8 @@ static void body_bad_utf8(struct pair *p)
     struct test *t = p->t;
     struct fault why;
 
-    REQUIRE_OK(websocket_send(p->client, WEBSOCKET_TEXT, &part, 1, deadline_in_ms(5000), &why), &why);
+    REQUIRE_OK(websocket_send(p->client, WEBSOCKET_TEXT, &part, 1, deadline_in_ms(5000), &why),
+               &why);
     CHECK_INT(0, websocket_receive(p->client, deadline_in_ms(5000), &m, &why));
     CHECK_INT(1007, websocket_close_code(p->client));
 }
@@ -160,20 +168,24 @@ static void body_silent(struct pair *p)
     struct test *t = p->t;
     struct fault why;
 
-    CHECK_FAULT(FAULT_TIMEOUT, websocket_receive(p->client, deadline_in_ms(200), &m, &why), &why);     /* pings were answered */
+    CHECK_FAULT(FAULT_TIMEOUT, websocket_receive(p->client, deadline_in_ms(200), &m, &why),
+                &why); /* pings were answered */
     check_echo(p, WEBSOCKET_TEXT, LIT("still here"));
 }
 
 TEST(websocket, pings_keep_an_idle_connection)
 {
-    struct pair p = in_pair(t, body_silent, (struct websocket_options){ .text_bytes_max = 100, .binary_bytes_max = 100, .ping_ms = 20 });
+    struct pair p = in_pair(
+        t, body_silent,
+        (struct websocket_options){.text_bytes_max = 100, .binary_bytes_max = 100, .ping_ms = 20});
 
     CHECK_INT(1, p.received);
 }
 
 static void run_dead_peer(void *arg)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     struct pair *p = arg;
     struct test *t = p->t;
@@ -184,16 +196,17 @@ static void run_dead_peer(void *arg)
 
     if (stream_pair(&client, &server, &why) < 0)
         abort();
-    p->http = (struct http_server){ .handle = echo, .arg = p };
+    p->http = (struct http_server){.handle = echo, .arg = p};
     http_serve(server, &p->http);
     CHECK_OK(stream_write(client, slice_of(request), deadline_in_ms(1000), &why), &why);
     do {
         if (stream_read_line(client, 1000, deadline_in_ms(1000), &line, &why) < 0)
             break;
-        accepted |= slice_equal(line, LIT("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));    /* RFC 6455 1.3 */
+        accepted |= slice_equal(
+            line, LIT("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")); /* RFC 6455 1.3 */
     } while (line.n > 0);
     CHECK(accepted);
-    while (!p->server_done)                    /* we answer no ping */
+    while (!p->server_done) /* we answer no ping */
         if (fiber_sleep_until(deadline_in_ms(5), &why) < 0)
             break;
     stream_close(&client);
@@ -201,7 +214,8 @@ static void run_dead_peer(void *arg)
 
 TEST(websocket, a_peer_that_answers_no_ping_is_dead)
 {
-    struct pair p = { .t = t, .options = { .text_bytes_max = 100, .binary_bytes_max = 100, .ping_ms = 20 } };
+    struct pair p = {.t = t,
+                     .options = {.text_bytes_max = 100, .binary_bytes_max = 100, .ping_ms = 20}};
 
     loop_run_fiber(run_dead_peer, &p);
     CHECK_INT(FAULT_CLOSED, p.server_fault.code);

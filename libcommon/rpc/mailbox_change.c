@@ -1,23 +1,28 @@
 /* mailbox_change.c - what changes messages: store, append, copy, move, expunge; and search.
  *
- * Owns struct mailbox_append and its request. Called by imap, api. Copy, move and append carry an `op`, so that a lost answer can be asked
- * for again without doing the work twice. Suspends for round trips and, while appending, for credit.
+ * Owns struct mailbox_append and its request. Called by imap, api. Copy, move and append carry an
+ * `op`, so that a lost answer can be asked for again without doing the work twice. Suspends for
+ * round trips and, while appending, for credit.
  */
 #include "rpc/mailbox_internal.h"
 
 /* ---- requests about some messages of a folder ---- */
 
-static int ask(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id, struct slice piece, const unsigned char *op,
-               struct arena *in, struct deadline until, struct rpc_answer *answer, enum mailbox_repeat repeat, struct fault *why)
+static int ask(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id,
+               struct slice piece, const unsigned char *op, struct arena *in, struct deadline until,
+               struct rpc_answer *answer, enum mailbox_repeat repeat, struct fault *why)
 {
-    struct rpc_request request = { .action = action, .args = args, .op = op, .pieces = &piece, .piece_count = 1 };
+    struct rpc_request request = {
+        .action = action, .args = args, .op = op, .pieces = &piece, .piece_count = 1};
 
     (void)json_set_int(args, "folder_id", (int64_t)folder_id);
     return mailbox_call(mb, &request, repeat, in, until, answer, why);
 }
 
-static int ask_uids(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id, struct uid_set uids, const unsigned char *op,
-                    struct arena *in, struct deadline until, struct rpc_answer *answer, enum mailbox_repeat repeat, struct fault *why)
+static int ask_uids(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id,
+                    struct uid_set uids, const unsigned char *op, struct arena *in,
+                    struct deadline until, struct rpc_answer *answer, enum mailbox_repeat repeat,
+                    struct fault *why)
 {
     AUTO(buf_free) struct buf packed = BUF_INIT(PACK_BYTES_MAX);
 
@@ -26,17 +31,22 @@ static int ask_uids(struct mailbox *mb, const char *action, json_t *args, uint64
     return ask(mb, action, args, folder_id, buf_slice(&packed), op, in, until, answer, repeat, why);
 }
 
-static int answer_uids(const struct rpc_answer *answer, size_t i, struct arena *in, struct uid_set *out, struct fault *why)
+static int answer_uids(const struct rpc_answer *answer, size_t i, struct arena *in,
+                       struct uid_set *out, struct fault *why)
 {
     struct slice packed;
 
     if (mailbox_answer_piece(answer, i, &packed, why) < 0)
         return -1;
-    return unpack_uid_set(packed, in, out) ? 0 : fault_set(why, FAULT_PROTOCOL, "mailbox server: malformed set of UIDs");
+    return unpack_uid_set(packed, in, out)
+               ? 0
+               : fault_set(why, FAULT_PROTOCOL, "mailbox server: malformed set of UIDs");
 }
 
-int mailbox_store(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, enum mailbox_store_mode mode, uint32_t flags, const struct slice *keywords, size_t keyword_count,
-                  uint64_t unchanged_since, struct arena *in, struct deadline until, struct mailbox_stored *out, struct fault *why)
+int mailbox_store(struct mailbox *mb, uint64_t folder_id, struct uid_set uids,
+                  enum mailbox_store_mode mode, uint32_t flags, const struct slice *keywords,
+                  size_t keyword_count, uint64_t unchanged_since, struct arena *in,
+                  struct deadline until, struct mailbox_stored *out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     AUTO(json_release) json_t *ok = NULL;
@@ -52,7 +62,8 @@ int mailbox_store(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, e
     (void)json_object_set_new(args, "keywords", names);
     if (unchanged_since != UINT64_MAX)
         (void)json_set_int(args, "unchanged_since", (int64_t)unchanged_since);
-    if (ask_uids(mb, "messages.store", args, folder_id, uids, NULL, in, until, &answer, repeat, why) < 0)
+    if (ask_uids(mb, "messages.store", args, folder_id, uids, NULL, in, until, &answer, repeat,
+                 why) < 0)
         return -1;
     ok = answer.ok;
     if (mailbox_answer_piece(&answer, 0, &packed, why) < 0)
@@ -60,13 +71,14 @@ int mailbox_store(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, e
     return unpack_stored(packed, in, out) ? 0 : mailbox_bad_answer("messages.store", why);
 }
 
-static int copy_or_move(struct mailbox *mb, const char *action, uint64_t folder_id, struct uid_set uids, struct slice to_path,
-                        struct arena *in, struct deadline until, struct mailbox_copied *out, struct fault *why)
+static int copy_or_move(struct mailbox *mb, const char *action, uint64_t folder_id,
+                        struct uid_set uids, struct slice to_path, struct arena *in,
+                        struct deadline until, struct mailbox_copied *out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     AUTO(json_release) json_t *ok = NULL;
     unsigned char op[RPC_OP_BYTES];
-    struct mailbox_copied copied = { 0 };
+    struct mailbox_copied copied = {0};
     struct rpc_answer answer;
 
     random_bytes(op, sizeof(op));
@@ -74,7 +86,8 @@ static int copy_or_move(struct mailbox *mb, const char *action, uint64_t folder_
     if (ask_uids(mb, action, args, folder_id, uids, op, in, until, &answer, REPEAT_SAFE, why) < 0)
         return -1;
     ok = answer.ok;
-    if (answer_uids(&answer, 0, in, &copied.from, why) < 0 || answer_uids(&answer, 1, in, &copied.to, why) < 0)
+    if (answer_uids(&answer, 0, in, &copied.from, why) < 0 ||
+        answer_uids(&answer, 1, in, &copied.to, why) < 0)
         return -1;
     copied.uidvalidity = (uint32_t)mailbox_get_u64(ok, "uidvalidity");
     copied.from_modseq = mailbox_get_u64(ok, "from_modseq");
@@ -83,24 +96,30 @@ static int copy_or_move(struct mailbox *mb, const char *action, uint64_t folder_
     return 0;
 }
 
-int mailbox_copy(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path, struct arena *in, struct deadline until, struct mailbox_copied *out, struct fault *why)
+int mailbox_copy(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path,
+                 struct arena *in, struct deadline until, struct mailbox_copied *out,
+                 struct fault *why)
 {
     return copy_or_move(mb, "messages.copy", folder_id, uids, to_path, in, until, out, why);
 }
 
-int mailbox_move(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path, struct arena *in, struct deadline until, struct mailbox_copied *out, struct fault *why)
+int mailbox_move(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct slice to_path,
+                 struct arena *in, struct deadline until, struct mailbox_copied *out,
+                 struct fault *why)
 {
     return copy_or_move(mb, "messages.move", folder_id, uids, to_path, in, until, out, why);
 }
 
-int mailbox_expunge(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in, struct deadline until, struct mailbox_expunged *out, struct fault *why)
+int mailbox_expunge(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in,
+                    struct deadline until, struct mailbox_expunged *out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     AUTO(json_release) json_t *ok = NULL;
-    struct mailbox_expunged expunged = { 0 };
+    struct mailbox_expunged expunged = {0};
     struct rpc_answer answer;
 
-    if (ask_uids(mb, "messages.expunge", args, folder_id, uids, NULL, in, until, &answer, REPEAT_SAFE, why) < 0)
+    if (ask_uids(mb, "messages.expunge", args, folder_id, uids, NULL, in, until, &answer,
+                 REPEAT_SAFE, why) < 0)
         return -1;
     ok = answer.ok;
     if (answer_uids(&answer, 0, in, &expunged.uids, why) < 0)
@@ -111,7 +130,9 @@ int mailbox_expunge(struct mailbox *mb, uint64_t folder_id, struct uid_set uids,
     return 0;
 }
 
-int mailbox_search(struct mailbox *mb, uint64_t folder_id, const struct search_node *program, struct arena *in, struct deadline until, struct mailbox_found *out, struct fault *why)
+int mailbox_search(struct mailbox *mb, uint64_t folder_id, const struct search_node *program,
+                   struct arena *in, struct deadline until, struct mailbox_found *out,
+                   struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     AUTO(json_release) json_t *ok = NULL;
@@ -120,7 +141,8 @@ int mailbox_search(struct mailbox *mb, uint64_t folder_id, const struct search_n
 
     if (pack_search(&packed, program) < 0)
         return fault_set(why, FAULT_LIMIT, "search is too deep or too large");
-    if (ask(mb, "messages.search", args, folder_id, buf_slice(&packed), NULL, in, until, &answer, REPEAT_SAFE, why) < 0)
+    if (ask(mb, "messages.search", args, folder_id, buf_slice(&packed), NULL, in, until, &answer,
+            REPEAT_SAFE, why) < 0)
         return -1;
     ok = answer.ok;
     if (answer_uids(&answer, 0, in, &out->uids, why) < 0)
@@ -138,7 +160,7 @@ struct mailbox_append {
     json_t *args;
     unsigned char op[RPC_OP_BYTES];
     size_t messages;
-    uint64_t left;                         /* of the current body */
+    uint64_t left; /* of the current body */
 };
 
 void mailbox_append_abort(struct mailbox_append **ap)
@@ -153,11 +175,13 @@ void mailbox_append_abort(struct mailbox_append **ap)
     free(a);
 }
 
-/* Sends the request's text frame; bodies follow. A session the server has forgotten is opened once more. */
+/* Sends the request's text frame; bodies follow. A session the server has forgotten is opened once
+ * more. */
 static int append_start(struct mailbox_append *a, bool with_bodies, struct fault *why)
 {
     struct mailbox *mb = a->mb;
-    struct rpc_request request = { .action = "messages.append", .args = a->args, .op = a->op, .stream_more = with_bodies };
+    struct rpc_request request = {
+        .action = "messages.append", .args = a->args, .op = a->op, .stream_more = with_bodies};
 
     if (mailbox_ensure_open(mb, a->until, why) < 0)
         return -1;
@@ -166,7 +190,8 @@ static int append_start(struct mailbox_append *a, bool with_bodies, struct fault
     return rpc_exchange_begin(mb->server->rpc, &request, a->until, &a->x, why);
 }
 
-int mailbox_append_begin(struct mailbox *mb, struct slice path, struct deadline until, struct mailbox_append **out, struct fault *why)
+int mailbox_append_begin(struct mailbox *mb, struct slice path, struct deadline until,
+                         struct mailbox_append **out, struct fault *why)
 {
     AUTO(mailbox_append_abort) struct mailbox_append *a = calloc(1, sizeof(*a));
     AUTO(arena_free) struct arena *in = arena_new(512);
@@ -179,7 +204,8 @@ int mailbox_append_begin(struct mailbox *mb, struct slice path, struct deadline 
     a->args = json_object();
     (void)json_set_slice(a->args, "path", path);
     random_bytes(a->op, sizeof(a->op));
-    if (mailbox_get_folder(mb, path, in, until, &folder, why) < 0)      /* known before a body is taken in; reopens the session */
+    if (mailbox_get_folder(mb, path, in, until, &folder, why) <
+        0) /* known before a body is taken in; reopens the session */
         return -1;
     if (!folder.exists)
         return fault_set(why, FAULT_NOT_FOUND, "no such folder");
@@ -190,11 +216,17 @@ int mailbox_append_begin(struct mailbox *mb, struct slice path, struct deadline 
     return 0;
 }
 
-int mailbox_append_message(struct mailbox_append *a, uint64_t size_bytes, uint32_t flags, const struct slice *keywords, size_t keyword_count, int64_t internal_ms, struct fault *why)
+int mailbox_append_message(struct mailbox_append *a, uint64_t size_bytes, uint32_t flags,
+                           const struct slice *keywords, size_t keyword_count, int64_t internal_ms,
+                           struct fault *why)
 {
     AUTO(buf_free) struct buf packed = BUF_INIT(RPC_FRAME_BYTES_MAX);
     const struct mailbox_append_head head = {
-        .size_bytes = size_bytes, .flags = flags, .keywords = keywords, .keyword_count = keyword_count, .internal_ms = internal_ms,
+        .size_bytes = size_bytes,
+        .flags = flags,
+        .keywords = keywords,
+        .keyword_count = keyword_count,
+        .internal_ms = internal_ms,
     };
 
     if (a->left > 0)
@@ -203,7 +235,8 @@ int mailbox_append_message(struct mailbox_append *a, uint64_t size_bytes, uint32
         return fault_set(why, FAULT_LIMIT, "too many keywords");
     if (a->messages > 0 && rpc_exchange_end_piece(a->x, why) < 0)
         return -1;
-    if (rpc_exchange_write(a->x, buf_slice(&packed), why) < 0 || rpc_exchange_end_piece(a->x, why) < 0)
+    if (rpc_exchange_write(a->x, buf_slice(&packed), why) < 0 ||
+        rpc_exchange_end_piece(a->x, why) < 0)
         return -1;
     a->messages++;
     a->left = size_bytes;
@@ -218,9 +251,10 @@ int mailbox_append_write(struct mailbox_append *a, struct slice bytes, struct fa
     return rpc_exchange_write(a->x, bytes, why);
 }
 
-static int read_appended(struct mailbox_append *a, struct arena *in, struct mailbox_appended *out, struct fault *why)
+static int read_appended(struct mailbox_append *a, struct arena *in, struct mailbox_appended *out,
+                         struct fault *why)
 {
-    struct mailbox_appended appended = { 0 };
+    struct mailbox_appended appended = {0};
     AUTO(buf_free) struct buf packed = BUF_INIT(PACK_BYTES_MAX);
     const json_t *ok;
     struct slice some;
@@ -244,9 +278,10 @@ static int read_appended(struct mailbox_append *a, struct arena *in, struct mail
     return 0;
 }
 
-/* The connection went after the last byte was sent: ask again with the same op and no bodies. The server repeats the
- * answer of what it committed, or refuses what it never got.                                                        */
-static int ask_again(struct mailbox_append *a, struct arena *in, struct mailbox_appended *out, struct fault *why)
+/* The connection went after the last byte was sent: ask again with the same op and no bodies. The
+ * server repeats the answer of what it committed, or refuses what it never got. */
+static int ask_again(struct mailbox_append *a, struct arena *in, struct mailbox_appended *out,
+                     struct fault *why)
 {
     struct fault again;
 
@@ -256,7 +291,8 @@ static int ask_again(struct mailbox_append *a, struct arena *in, struct mailbox_
     return 0;
 }
 
-int mailbox_append_commit(struct mailbox_append **ap, struct arena *in, struct mailbox_appended *out, struct fault *why)
+int mailbox_append_commit(struct mailbox_append **ap, struct arena *in,
+                          struct mailbox_appended *out, struct fault *why)
 {
     AUTO(mailbox_append_abort) struct mailbox_append *a = *ap;
     int r;
@@ -267,7 +303,8 @@ int mailbox_append_commit(struct mailbox_append **ap, struct arena *in, struct m
     if (rpc_exchange_finish(a->x, why) < 0)
         return -1;
     r = read_appended(a, in, out, why);
-    if (r < 0 && why->code == FAULT_UNAVAILABLE && rpc_exchange_generation(a->x) != rpc_client_generation(a->mb->server->rpc))
+    if (r < 0 && why->code == FAULT_UNAVAILABLE &&
+        rpc_exchange_generation(a->x) != rpc_client_generation(a->mb->server->rpc))
         r = ask_again(a, in, out, why);
     return r;
 }

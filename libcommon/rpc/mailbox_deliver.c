@@ -1,7 +1,9 @@
-/* mailbox_deliver.c - delivery: a body streamed to the mailbox server once, then put into any number of mailboxes.
+/* mailbox_deliver.c - delivery: a body streamed to the mailbox server once, then put into any
+ * number of mailboxes.
  *
- * Owns struct mailbox_deliver, the upload and the body's handle. Called by mx and api; mailbox_deliver_to from several fibers at once.
- * Fails when the connection is lost in between: the body went with it, the sender tries again and marks prevent doubles.
+ * Owns struct mailbox_deliver, the upload and the body's handle. Called by mx and api;
+ * mailbox_deliver_to from several fibers at once. Fails when the connection is lost in between: the
+ * body went with it, the sender tries again and marks prevent doubles.
  */
 #include "base/encode.h"
 #include "rpc/mailbox_internal.h"
@@ -17,10 +19,12 @@ struct mailbox_deliver {
     struct fiber_mutex finishing;
 };
 
-int mailbox_deliver_begin(struct mailbox_server *s, uint64_t size_bytes, struct deadline until, struct mailbox_deliver **out, struct fault *why)
+int mailbox_deliver_begin(struct mailbox_server *s, uint64_t size_bytes, struct deadline until,
+                          struct mailbox_deliver **out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
-    const struct rpc_request request = { .action = "deliver.begin", .args = args, .stream_bytes = &size_bytes, .stream_count = 1 };
+    const struct rpc_request request = {
+        .action = "deliver.begin", .args = args, .stream_bytes = &size_bytes, .stream_count = 1};
     struct mailbox_deliver *d = calloc(1, sizeof(*d));
 
     if (d == NULL)
@@ -54,7 +58,8 @@ static int finish_upload(struct mailbox_deliver *d, struct fault *why)
         return fault_set(why, FAULT_INVALID, "the body is incomplete");
     if (!rpc_exchange_is_sent(d->upload) && rpc_exchange_finish(d->upload, why) < 0)
         return -1;
-    if (rpc_exchange_answer(d->upload, &ok, why) < 0 || mailbox_copy_session(ok, d->session, why) < 0)
+    if (rpc_exchange_answer(d->upload, &ok, why) < 0 ||
+        mailbox_copy_session(ok, d->session, why) < 0)
         return -1;
     d->connection = rpc_exchange_generation(d->upload);
     d->uploaded = true;
@@ -88,12 +93,14 @@ static json_t *delivery_args(const struct mailbox_delivery *to, struct arena *in
     return args;
 }
 
-int mailbox_deliver_to(struct mailbox_deliver *d, const struct mailbox_delivery *to, struct slice prefix, struct mailbox_delivered *out, struct fault *why)
+int mailbox_deliver_to(struct mailbox_deliver *d, const struct mailbox_delivery *to,
+                       struct slice prefix, struct mailbox_delivered *out, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(1024);
     AUTO(json_release) json_t *args = delivery_args(to, in);
-    const struct slice pieces[] = { to->public_key, prefix };
-    struct rpc_request request = { .action = "deliver.to", .args = args, .pieces = pieces, .piece_count = COUNT(pieces) };
+    const struct slice pieces[] = {to->public_key, prefix};
+    struct rpc_request request = {
+        .action = "deliver.to", .args = args, .pieces = pieces, .piece_count = COUNT(pieces)};
     struct rpc_answer answer;
 
     if (ensure_uploaded(d, why) < 0)
@@ -101,7 +108,7 @@ int mailbox_deliver_to(struct mailbox_deliver *d, const struct mailbox_delivery 
     request.session = slice_make(d->session, sizeof(d->session));
     request.generation = d->connection;
     if (rpc_client_call(d->server->rpc, &request, 0, in, d->until, &answer, why) < 0) {
-        if (why->code == FAULT_CLOSED)     /* the body went with its connection */
+        if (why->code == FAULT_CLOSED) /* the body went with its connection */
             why->code = FAULT_UNAVAILABLE;
         return -1;
     }
@@ -115,7 +122,7 @@ int mailbox_deliver_to(struct mailbox_deliver *d, const struct mailbox_delivery 
 void mailbox_deliver_end(struct mailbox_deliver **dp)
 {
     struct mailbox_deliver *d = *dp;
-    struct rpc_request request = { .action = "deliver.end" };
+    struct rpc_request request = {.action = "deliver.end"};
 
     if (d == NULL)
         return;

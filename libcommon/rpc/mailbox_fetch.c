@@ -1,7 +1,9 @@
-/* mailbox_fetch.c - contents of messages, streamed: records of head and section bytes out of one long piece.
+/* mailbox_fetch.c - contents of messages, streamed: records of head and section bytes out of one
+ * long piece.
  *
- * Owns struct mailbox_fetch and its request. Called by imap, pop3, api. Memory: the frames under way, one head, and one
- * section of at most SMALL_BYTES that was cut by a frame. Suspends for frames.
+ * Owns struct mailbox_fetch and its request. Called by imap, pop3, api. Memory: the frames under
+ * way, one head, and one section of at most SMALL_BYTES that was cut by a frame. Suspends for
+ * frames.
  */
 #include "rpc/mailbox_internal.h"
 
@@ -10,12 +12,12 @@
 struct mailbox_fetch {
     struct rpc_exchange *x;
     size_t section_count;
-    struct slice have;                     /* of the current frame, unread */
-    struct mailbox_fetched message;        /* its sections: which, how long */
-    size_t section;                        /* the one being read */
-    uint64_t left;                         /* of it */
+    struct slice have;              /* of the current frame, unread */
+    struct mailbox_fetched message; /* its sections: which, how long */
+    size_t section;                 /* the one being read */
+    uint64_t left;                  /* of it */
     bool in_section, ended;
-    struct buf joined;                     /* what a frame boundary cut in two */
+    struct buf joined; /* what a frame boundary cut in two */
 };
 
 void mailbox_fetch_end(struct mailbox_fetch **fp)
@@ -32,7 +34,8 @@ void mailbox_fetch_end(struct mailbox_fetch **fp)
 
 /* ---- beginning ---- */
 
-static int start(struct mailbox *mb, struct mailbox_fetch *f, struct rpc_request *request, struct deadline until, struct fault *why)
+static int start(struct mailbox *mb, struct mailbox_fetch *f, struct rpc_request *request,
+                 struct deadline until, struct fault *why)
 {
     const json_t *ok;
     int r;
@@ -41,7 +44,8 @@ static int start(struct mailbox *mb, struct mailbox_fetch *f, struct rpc_request
         return -1;
     request->session = slice_make(mb->session, sizeof(mb->session));
     request->generation = mb->connection;
-    if (rpc_exchange_begin(mb->server->rpc, request, until, &f->x, why) < 0 || rpc_exchange_answer(f->x, &ok, why) < 0) {
+    if (rpc_exchange_begin(mb->server->rpc, request, until, &f->x, why) < 0 ||
+        rpc_exchange_answer(f->x, &ok, why) < 0) {
         rpc_exchange_close(&f->x);
         return -1;
     }
@@ -50,14 +54,16 @@ static int start(struct mailbox *mb, struct mailbox_fetch *f, struct rpc_request
     return r < 0 ? -1 : 0;
 }
 
-int mailbox_fetch_begin(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, unsigned items, const struct mailbox_section *sections, size_t section_count,
+int mailbox_fetch_begin(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, unsigned items,
+                        const struct mailbox_section *sections, size_t section_count,
                         struct deadline until, struct mailbox_fetch **out, struct fault *why)
 {
     AUTO(mailbox_fetch_end) struct mailbox_fetch *f = calloc(1, sizeof(*f));
     AUTO(json_release) json_t *args = json_object();
     AUTO(buf_free) struct buf packed = BUF_INIT(PACK_BYTES_MAX), what = BUF_INIT(PACK_BYTES_MAX);
     struct slice pieces[2];
-    struct rpc_request request = { .action = "messages.fetch", .args = args, .pieces = pieces, .piece_count = 2 };
+    struct rpc_request request = {
+        .action = "messages.fetch", .args = args, .pieces = pieces, .piece_count = 2};
     int r = -1;
 
     if (f == NULL)
@@ -72,7 +78,9 @@ int mailbox_fetch_begin(struct mailbox *mb, uint64_t folder_id, struct uid_set u
     (void)json_set_int(args, "items", items);
     for (int i = 0; i < 2 && r < 0; i++) {
         r = start(mb, f, &request, until, why);
-        if (r < 0 && why->code != FAULT_CLOSED && (why->code != FAULT_UNAVAILABLE || rpc_client_generation(mb->server->rpc) == request.generation))
+        if (r < 0 && why->code != FAULT_CLOSED &&
+            (why->code != FAULT_UNAVAILABLE ||
+             rpc_client_generation(mb->server->rpc) == request.generation))
             return -1;
         if (r < 0)
             mailbox_forget_session(mb, request.generation);
@@ -177,7 +185,8 @@ static int finish_message(struct mailbox_fetch *f, struct fault *why)
     return skip_bytes(f, rest, why);
 }
 
-int mailbox_fetch_next(struct mailbox_fetch *f, struct arena *in, struct mailbox_fetched *out, struct fault *why)
+int mailbox_fetch_next(struct mailbox_fetch *f, struct arena *in, struct mailbox_fetched *out,
+                       struct fault *why)
 {
     struct slice head;
     uint64_t length;

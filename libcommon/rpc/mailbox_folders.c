@@ -1,11 +1,13 @@
 /* mailbox_folders.c - folders, views and rows of a mailbox.
  *
- * Owns nothing: answers live in the caller's arena. Called by imap, pop3, api. Suspends for one round trip each.
+ * Owns nothing: answers live in the caller's arena. Called by imap, pop3, api. Suspends for one
+ * round trip each.
  */
 #include "rpc/mailbox_internal.h"
 
 /* A request whose answer is one packed piece. */
-static int ask_piece(struct mailbox *mb, struct rpc_request *request, struct arena *in, struct deadline until, struct slice *out, struct fault *why)
+static int ask_piece(struct mailbox *mb, struct rpc_request *request, struct arena *in,
+                     struct deadline until, struct slice *out, struct fault *why)
 {
     struct rpc_answer answer;
     int r;
@@ -17,10 +19,11 @@ static int ask_piece(struct mailbox *mb, struct rpc_request *request, struct are
     return r;
 }
 
-static int ask_by_path(struct mailbox *mb, const char *action, struct slice path, struct arena *in, struct deadline until, struct slice *out, struct fault *why)
+static int ask_by_path(struct mailbox *mb, const char *action, struct slice path, struct arena *in,
+                       struct deadline until, struct slice *out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
-    struct rpc_request request = { .action = action, .args = args };
+    struct rpc_request request = {.action = action, .args = args};
 
     (void)json_set_slice(args, "path", path);
     return ask_piece(mb, &request, in, until, out, why);
@@ -28,9 +31,10 @@ static int ask_by_path(struct mailbox *mb, const char *action, struct slice path
 
 /* ---- folders ---- */
 
-int mailbox_list_folders(struct mailbox *mb, struct arena *in, struct deadline until, struct mailbox_folder **out, size_t *count, struct fault *why)
+int mailbox_list_folders(struct mailbox *mb, struct arena *in, struct deadline until,
+                         struct mailbox_folder **out, size_t *count, struct fault *why)
 {
-    struct rpc_request request = { .action = "folders.list" };
+    struct rpc_request request = {.action = "folders.list"};
     struct slice packed;
 
     if (ask_piece(mb, &request, in, until, &packed, why) < 0)
@@ -38,7 +42,8 @@ int mailbox_list_folders(struct mailbox *mb, struct arena *in, struct deadline u
     return unpack_folders(packed, in, out, count) ? 0 : mailbox_bad_answer(request.action, why);
 }
 
-int mailbox_get_folder(struct mailbox *mb, struct slice path, struct arena *in, struct deadline until, struct mailbox_folder *out, struct fault *why)
+int mailbox_get_folder(struct mailbox *mb, struct slice path, struct arena *in,
+                       struct deadline until, struct mailbox_folder *out, struct fault *why)
 {
     struct mailbox_folder *folders;
     struct slice packed;
@@ -52,7 +57,8 @@ int mailbox_get_folder(struct mailbox *mb, struct slice path, struct arena *in, 
     return 0;
 }
 
-int mailbox_create_folder(struct mailbox *mb, struct slice path, struct slice special_use, struct deadline until, struct fault *why)
+int mailbox_create_folder(struct mailbox *mb, struct slice path, struct slice special_use,
+                          struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
 
@@ -61,7 +67,8 @@ int mailbox_create_folder(struct mailbox *mb, struct slice path, struct slice sp
     return mailbox_do(mb, "folders.create", args, NULL, 0, REPEAT_NEVER, until, why);
 }
 
-int mailbox_delete_folder(struct mailbox *mb, struct slice path, struct deadline until, struct fault *why)
+int mailbox_delete_folder(struct mailbox *mb, struct slice path, struct deadline until,
+                          struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
 
@@ -69,7 +76,8 @@ int mailbox_delete_folder(struct mailbox *mb, struct slice path, struct deadline
     return mailbox_do(mb, "folders.delete", args, NULL, 0, REPEAT_NEVER, until, why);
 }
 
-int mailbox_rename_folder(struct mailbox *mb, struct slice from, struct slice to, struct deadline until, struct fault *why)
+int mailbox_rename_folder(struct mailbox *mb, struct slice from, struct slice to,
+                          struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
 
@@ -78,7 +86,8 @@ int mailbox_rename_folder(struct mailbox *mb, struct slice from, struct slice to
     return mailbox_do(mb, "folders.rename", args, NULL, 0, REPEAT_NEVER, until, why);
 }
 
-int mailbox_subscribe(struct mailbox *mb, struct slice path, bool on, struct deadline until, struct fault *why)
+int mailbox_subscribe(struct mailbox *mb, struct slice path, bool on, struct deadline until,
+                      struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
 
@@ -89,7 +98,8 @@ int mailbox_subscribe(struct mailbox *mb, struct slice path, bool on, struct dea
 
 /* ---- views ---- */
 
-int mailbox_select(struct mailbox *mb, struct slice path, struct arena *in, struct deadline until, struct mailbox_view *out, struct fault *why)
+int mailbox_select(struct mailbox *mb, struct slice path, struct arena *in, struct deadline until,
+                   struct mailbox_view *out, struct fault *why)
 {
     struct slice packed;
 
@@ -99,11 +109,12 @@ int mailbox_select(struct mailbox *mb, struct slice path, struct arena *in, stru
 }
 
 /* A request about some messages of a folder: `args` beside folder_id may be there already. */
-static int ask_by_uids(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id, struct uid_set uids, struct arena *in, struct deadline until,
+static int ask_by_uids(struct mailbox *mb, const char *action, json_t *args, uint64_t folder_id,
+                       struct uid_set uids, struct arena *in, struct deadline until,
                        struct slice *out, struct fault *why)
 {
     AUTO(buf_free) struct buf packed = BUF_INIT(PACK_BYTES_MAX);
-    struct rpc_request request = { .action = action, .args = args, .piece_count = 1 };
+    struct rpc_request request = {.action = action, .args = args, .piece_count = 1};
     struct slice piece;
 
     if (pack_uid_set(&packed, uids) < 0)
@@ -114,7 +125,9 @@ static int ask_by_uids(struct mailbox *mb, const char *action, json_t *args, uin
     return ask_piece(mb, &request, in, until, out, why);
 }
 
-int mailbox_get_rows(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in, struct deadline until, struct mailbox_row **out, size_t *count, struct fault *why)
+int mailbox_get_rows(struct mailbox *mb, uint64_t folder_id, struct uid_set uids, struct arena *in,
+                     struct deadline until, struct mailbox_row **out, size_t *count,
+                     struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     struct slice packed;
@@ -124,7 +137,9 @@ int mailbox_get_rows(struct mailbox *mb, uint64_t folder_id, struct uid_set uids
     return unpack_rows(packed, in, out, count) ? 0 : mailbox_bad_answer("messages.rows", why);
 }
 
-int mailbox_get_changes(struct mailbox *mb, uint64_t folder_id, uint64_t since_modseq, struct uid_set within, struct arena *in, struct deadline until, struct mailbox_changes *out, struct fault *why)
+int mailbox_get_changes(struct mailbox *mb, uint64_t folder_id, uint64_t since_modseq,
+                        struct uid_set within, struct arena *in, struct deadline until,
+                        struct mailbox_changes *out, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
     struct slice packed;

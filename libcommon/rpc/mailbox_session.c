@@ -1,7 +1,8 @@
 /* mailbox_session.c - the connection to the mailbox server and the life of an opened mailbox.
  *
- * Owns struct mailbox_server and struct mailbox. Called by imap, pop3, mx, api, fectl. A session dies with its connection; the
- * mailbox then opens itself again with the key it holds and raises its generation. Suspends for round trips.
+ * Owns struct mailbox_server and struct mailbox. Called by imap, pop3, mx, api, fectl. A session
+ * dies with its connection; the mailbox then opens itself again with the key it holds and raises
+ * its generation. Suspends for round trips.
  */
 #include "rpc/mailbox_internal.h"
 
@@ -10,7 +11,11 @@
 struct mailbox_server *mailbox_server_new(const struct mailbox_server_options *options)
 {
     const struct rpc_client_options rpc = {
-        .host = options->host, .port = options->port, .secret = options->secret, .tls = options->tls, .ca_path = options->ca_path,
+        .host = options->host,
+        .port = options->port,
+        .secret = options->secret,
+        .tls = options->tls,
+        .ca_path = options->ca_path,
     };
     struct mailbox_server *s = calloc(1, sizeof(*s));
 
@@ -31,10 +36,12 @@ void mailbox_server_free(struct mailbox_server **sp)
     free(s);
 }
 
-static int server_do(struct mailbox_server *s, const char *action, const json_t *args, const struct slice *pieces, size_t piece_count,
-                     struct deadline until, struct fault *why)
+static int server_do(struct mailbox_server *s, const char *action, const json_t *args,
+                     const struct slice *pieces, size_t piece_count, struct deadline until,
+                     struct fault *why)
 {
-    const struct rpc_request request = { .action = action, .args = args, .pieces = pieces, .piece_count = piece_count };
+    const struct rpc_request request = {
+        .action = action, .args = args, .pieces = pieces, .piece_count = piece_count};
     AUTO(arena_free) struct arena *in = arena_new(512);
     struct rpc_answer answer;
 
@@ -56,7 +63,8 @@ int mailbox_bad_answer(const char *action, struct fault *why)
     return fault_set(why, FAULT_PROTOCOL, "mailbox server: bad answer to %s", action);
 }
 
-int mailbox_answer_piece(const struct rpc_answer *answer, size_t i, struct slice *out, struct fault *why)
+int mailbox_answer_piece(const struct rpc_answer *answer, size_t i, struct slice *out,
+                         struct fault *why)
 {
     if (i >= answer->piece_count)
         return fault_set(why, FAULT_PROTOCOL, "mailbox server: answer without its pieces");
@@ -96,14 +104,17 @@ static int add_wrap_ids(json_t *args, struct slice wrap_ids_json, struct fault *
         json_release(&ids);
         return fault_set(why, FAULT_INVALID, "wrap ids are no array");
     }
-    return json_object_set_new(args, "wrap_ids", ids) < 0 ? fault_set(why, FAULT_INVALID, "wrap ids") : 0;
+    return json_object_set_new(args, "wrap_ids", ids) < 0
+               ? fault_set(why, FAULT_INVALID, "wrap ids")
+               : 0;
 }
 
-int mailbox_create(struct mailbox_server *s, struct slice alias_id, const struct secret *data_key, struct slice public_key, struct slice wrap_ids_json,
-                   struct deadline until, struct fault *why)
+int mailbox_create(struct mailbox_server *s, struct slice alias_id, const struct secret *data_key,
+                   struct slice public_key, struct slice wrap_ids_json, struct deadline until,
+                   struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
-    const struct slice pieces[] = { secret_slice(data_key), public_key };
+    const struct slice pieces[] = {secret_slice(data_key), public_key};
 
     (void)json_set_slice(args, "alias_id", alias_id);
     if (add_wrap_ids(args, wrap_ids_json, why) < 0)
@@ -116,13 +127,15 @@ static int open_session(struct mailbox *mb, struct deadline until, struct fault 
     AUTO(json_release) json_t *args = json_object();
     AUTO(rpc_exchange_close) struct rpc_exchange *x = NULL;
     const struct slice key = secret_slice(mb->key);
-    const struct rpc_request request = { .action = "mailbox.open", .args = args, .pieces = &key, .piece_count = 1 };
+    const struct rpc_request request = {
+        .action = "mailbox.open", .args = args, .pieces = &key, .piece_count = 1};
     const json_t *ok;
 
     (void)json_set_slice(args, "alias_id", slice_of(mb->alias_id));
     (void)json_set_slice(args, "wrap_id", slice_of(mb->wrap_id));
     (void)json_set_int(args, "scope", mb->scope);
-    if (rpc_exchange_begin(mb->server->rpc, &request, until, &x, why) < 0 || rpc_exchange_answer(x, &ok, why) < 0)
+    if (rpc_exchange_begin(mb->server->rpc, &request, until, &x, why) < 0 ||
+        rpc_exchange_answer(x, &ok, why) < 0)
         return -1;
     if (mailbox_copy_session(ok, mb->session, why) < 0)
         return -1;
@@ -165,8 +178,9 @@ static void mailbox_free(struct mailbox **mbp)
     free(mb);
 }
 
-int mailbox_open(struct mailbox_server *s, struct slice alias_id, const struct secret *data_key, struct slice wrap_id,
-                 unsigned scope, struct deadline until, struct mailbox **out, struct fault *why)
+int mailbox_open(struct mailbox_server *s, struct slice alias_id, const struct secret *data_key,
+                 struct slice wrap_id, unsigned scope, struct deadline until, struct mailbox **out,
+                 struct fault *why)
 {
     AUTO(mailbox_free) struct mailbox *mb = calloc(1, sizeof(*mb));
 
@@ -190,7 +204,7 @@ int mailbox_open(struct mailbox_server *s, struct slice alias_id, const struct s
 void mailbox_close(struct mailbox **mbp)
 {
     struct mailbox *mb = *mbp;
-    struct rpc_request request = { .action = "mailbox.close" };
+    struct rpc_request request = {.action = "mailbox.close"};
 
     if (mb == NULL)
         return;
@@ -214,15 +228,18 @@ struct slice mailbox_alias_id(const struct mailbox *mb)
 /* ---- calls ---- */
 
 /* After a failed try: is it right to send the same request once more? */
-static bool is_worth_repeating(struct mailbox *mb, uint64_t connection, enum mailbox_repeat repeat, const struct fault *why)
+static bool is_worth_repeating(struct mailbox *mb, uint64_t connection, enum mailbox_repeat repeat,
+                               const struct fault *why)
 {
-    if (why->code == FAULT_CLOSED)         /* the session is unknown there: nothing was done */
+    if (why->code == FAULT_CLOSED) /* the session is unknown there: nothing was done */
         return true;
-    return why->code == FAULT_UNAVAILABLE && repeat == REPEAT_SAFE && rpc_client_generation(mb->server->rpc) != connection;
+    return why->code == FAULT_UNAVAILABLE && repeat == REPEAT_SAFE &&
+           rpc_client_generation(mb->server->rpc) != connection;
 }
 
-int mailbox_call(struct mailbox *mb, struct rpc_request *request, enum mailbox_repeat repeat, struct arena *in, struct deadline until,
-                 struct rpc_answer *answer, struct fault *why)
+int mailbox_call(struct mailbox *mb, struct rpc_request *request, enum mailbox_repeat repeat,
+                 struct arena *in, struct deadline until, struct rpc_answer *answer,
+                 struct fault *why)
 {
     for (int i = 0; i < CALL_TRIES; i++) {
         if (mailbox_ensure_open(mb, until, why) < 0)
@@ -239,10 +256,12 @@ int mailbox_call(struct mailbox *mb, struct rpc_request *request, enum mailbox_r
     return -1;
 }
 
-int mailbox_do(struct mailbox *mb, const char *action, const json_t *args, const struct slice *pieces, size_t piece_count,
-               enum mailbox_repeat repeat, struct deadline until, struct fault *why)
+int mailbox_do(struct mailbox *mb, const char *action, const json_t *args,
+               const struct slice *pieces, size_t piece_count, enum mailbox_repeat repeat,
+               struct deadline until, struct fault *why)
 {
-    struct rpc_request request = { .action = action, .args = args, .pieces = pieces, .piece_count = piece_count };
+    struct rpc_request request = {
+        .action = action, .args = args, .pieces = pieces, .piece_count = piece_count};
     AUTO(arena_free) struct arena *in = arena_new(512);
     struct rpc_answer answer;
 
@@ -254,7 +273,8 @@ int mailbox_do(struct mailbox *mb, const char *action, const json_t *args, const
 
 /* ---- the mailbox as a whole ---- */
 
-int mailbox_set_wraps(struct mailbox *mb, struct slice wrap_ids_json, struct deadline until, struct fault *why)
+int mailbox_set_wraps(struct mailbox *mb, struct slice wrap_ids_json, struct deadline until,
+                      struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
 
@@ -263,9 +283,10 @@ int mailbox_set_wraps(struct mailbox *mb, struct slice wrap_ids_json, struct dea
     return mailbox_do(mb, "mailbox.set_wraps", args, NULL, 0, REPEAT_SAFE, until, why);
 }
 
-int mailbox_rekey(struct mailbox *mb, const struct secret *new_key, struct slice public_key, struct deadline until, struct fault *why)
+int mailbox_rekey(struct mailbox *mb, const struct secret *new_key, struct slice public_key,
+                  struct deadline until, struct fault *why)
 {
-    const struct slice pieces[] = { secret_slice(new_key), public_key };
+    const struct slice pieces[] = {secret_slice(new_key), public_key};
 
     if (mailbox_do(mb, "mailbox.rekey", NULL, pieces, COUNT(pieces), REPEAT_NEVER, until, why) < 0)
         return -1;
@@ -274,9 +295,10 @@ int mailbox_rekey(struct mailbox *mb, const struct secret *new_key, struct slice
     return 0;
 }
 
-int mailbox_verify(struct mailbox *mb, struct arena *in, struct slice *report, struct deadline until, struct fault *why)
+int mailbox_verify(struct mailbox *mb, struct arena *in, struct slice *report,
+                   struct deadline until, struct fault *why)
 {
-    struct rpc_request request = { .action = "mailbox.verify" };
+    struct rpc_request request = {.action = "mailbox.verify"};
     AUTO(json_release) json_t *ok = NULL;
     struct rpc_answer answer;
 
@@ -290,9 +312,10 @@ int mailbox_verify(struct mailbox *mb, struct arena *in, struct slice *report, s
     return 0;
 }
 
-int mailbox_get_usage(struct mailbox *mb, struct deadline until, struct mailbox_usage *out, struct fault *why)
+int mailbox_get_usage(struct mailbox *mb, struct deadline until, struct mailbox_usage *out,
+                      struct fault *why)
 {
-    struct rpc_request request = { .action = "mailbox.usage" };
+    struct rpc_request request = {.action = "mailbox.usage"};
     AUTO(arena_free) struct arena *in = arena_new(512);
     struct rpc_answer answer;
 

@@ -1,4 +1,5 @@
-/* mailbox_test.c - the typed client against a small stand-in for the mailbox server; every frame is checked against proto/. */
+/* mailbox_test.c - the typed client against a small stand-in for the mailbox server; every frame is
+ * checked against proto/. */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ struct stand {
     struct mailbox_server *client;
     struct mailbox *mb;
     unsigned opened, closed, commits, bodies;
-    bool drop_after_commit;               /* the answer gets lost */
+    bool drop_after_commit; /* the answer gets lost */
     unsigned char op[RPC_OP_BYTES];
     uint64_t appended_bytes;
     struct slice delivered_prefix;
@@ -53,19 +54,20 @@ static bool fits(const json_t *schema, const json_t *value);
 
 static bool fits_object(const json_t *schema, const json_t *value)
 {
-    const json_t *properties = json_object_get(schema, "properties"), *required = json_object_get(schema, "required");
+    const json_t *properties = json_object_get(schema, "properties"),
+                 *required = json_object_get(schema, "required");
     const char *key;
     json_t *v;
     size_t i;
 
-    json_object_foreach((json_t *)(uintptr_t)value, key, v) {
+    json_object_foreach((json_t *)(uintptr_t)value, key, v)
+    {
         const json_t *p = json_object_get(properties, key);
         if (p == NULL || !fits(p, v))
             return false;
     }
-    json_array_foreach((json_t *)(uintptr_t)required, i, v)
-        if (json_object_get(value, json_string_value(v)) == NULL)
-            return false;
+    json_array_foreach((json_t *)(uintptr_t)required, i,
+                       v) if (json_object_get(value, json_string_value(v)) == NULL) return false;
     return true;
 }
 
@@ -82,12 +84,12 @@ static bool fits(const json_t *schema, const json_t *value)
     if (slice_equal(type, LIT("boolean")))
         return json_is_boolean(value);
     if (slice_equal(type, LIT("array"))) {
-        json_array_foreach((json_t *)(uintptr_t)value, i, v)
-            if (!fits(json_object_get(schema, "items"), v))
-                return false;
+        json_array_foreach((json_t *)(uintptr_t)value, i,
+                           v) if (!fits(json_object_get(schema, "items"), v)) return false;
         return json_is_array(value);
     }
-    return json_is_integer(value) && json_integer_value(value) >= json_get_int(schema, "minimum", INT64_MIN) &&
+    return json_is_integer(value) &&
+           json_integer_value(value) >= json_get_int(schema, "minimum", INT64_MIN) &&
            json_integer_value(value) <= json_get_int(schema, "maximum", INT64_MAX);
 }
 
@@ -95,7 +97,8 @@ static void check_schema(struct stand *s, const char *action, const char *part, 
 {
     AUTO(json_release) json_t *schema = load_schema(s, action), *empty = json_object();
 
-    if (schema != NULL && !fits(json_object_get(json_object_get(schema, "properties"), part), value != NULL ? value : empty))
+    if (schema != NULL && !fits(json_object_get(json_object_get(schema, "properties"), part),
+                                value != NULL ? value : empty))
         test_fail(s->t, __FILE__, __LINE__, "%s: %s does not fit proto/", action, part);
 }
 
@@ -116,7 +119,8 @@ static void end_mailbox(void *object)
 static void end_body(UNUSED void *object)
 {
 }
-static const struct rpc_session_kind mailbox_kind = { "mailbox", end_mailbox }, body_kind = { "body", end_body };
+static const struct rpc_session_kind mailbox_kind = {"mailbox", end_mailbox},
+                                     body_kind = {"body", end_body};
 
 static int do_open(struct rpc_call *call, struct fault *why)
 {
@@ -148,7 +152,8 @@ static int do_close(struct rpc_call *call, struct fault *why)
 static int do_get_folder(struct rpc_call *call, struct fault *why)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(1000);
-    const struct mailbox_folder folder = { .id = 9, .path = json_get_slice(call->args, "path"), .exists = true, .uidvalidity = 3 };
+    const struct mailbox_folder folder = {
+        .id = 9, .path = json_get_slice(call->args, "path"), .exists = true, .uidvalidity = 3};
 
     if (slice_equal(folder.path, LIT("None")))
         return fault_set(why, FAULT_NOT_FOUND, "no such folder");
@@ -159,8 +164,10 @@ static int do_get_folder(struct rpc_call *call, struct fault *why)
 static int do_select(struct rpc_call *call, struct fault *why)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(1000);
-    const struct mailbox_view view = { .folder = { .id = 9, .path = json_get_slice(call->args, "path"), .exists = true }, .modseq = 77,
-                                       .uids = uid_set_make(call->arena, 3, 8) };
+    const struct mailbox_view view = {
+        .folder = {.id = 9, .path = json_get_slice(call->args, "path"), .exists = true},
+        .modseq = 77,
+        .uids = uid_set_make(call->arena, 3, 8)};
 
     (void)pack_view(&out, &view);
     return answer(call, NULL, &out, why);
@@ -169,10 +176,11 @@ static int do_select(struct rpc_call *call, struct fault *why)
 static int do_store(struct rpc_call *call, struct fault *why)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(1000);
-    struct mailbox_stored stored = { .from_modseq = 5, .modseq = 6 };
+    struct mailbox_stored stored = {.from_modseq = 5, .modseq = 6};
     struct slice piece;
 
-    if (rpc_read_piece(call, 1000, &piece, why) < 0 || !unpack_uid_set(piece, call->arena, &stored.conflicts))
+    if (rpc_read_piece(call, 1000, &piece, why) < 0 ||
+        !unpack_uid_set(piece, call->arena, &stored.conflicts))
         return fault_set(why, FAULT_INVALID, "no uids");
     (void)pack_stored(&out, &stored);
     return answer(call, NULL, &out, why);
@@ -194,13 +202,15 @@ static int do_fetch(struct rpc_call *call, struct fault *why)
         return -1;
     for (uint32_t uid = 1; uid <= 40; uid++) {
         AUTO(buf_free) struct buf head = BUF_INIT(100000);
-        struct mailbox_fetched m = { .row = { .uid = uid, .size = 1000 + uid }, .envelope = LIT("(NIL)") };
+        struct mailbox_fetched m = {.row = {.uid = uid, .size = 1000 + uid},
+                                    .envelope = LIT("(NIL)")};
         m.sections[0].exists = m.sections[2].exists = true;
         m.sections[0].bytes = uid * 100;
         m.sections[2].bytes = uid % 8 == 0 ? BIG_SECTION : 0;
         fill(bytes, sizeof(bytes), uid);
         (void)pack_fetched(&head, &m, 3);
-        if (rpc_write(call, buf_slice(&head), why) < 0 || rpc_write(call, slice_make(bytes, m.sections[0].bytes), why) < 0 ||
+        if (rpc_write(call, buf_slice(&head), why) < 0 ||
+            rpc_write(call, slice_make(bytes, m.sections[0].bytes), why) < 0 ||
             rpc_write(call, slice_make(bytes, m.sections[2].bytes), why) < 0)
             return -1;
     }
@@ -226,11 +236,14 @@ static int do_append(struct rpc_call *call, struct fault *why)
     int r;
 
     if (!call->more)
-        return memcmp(call->op, s->op, RPC_OP_BYTES) == 0 ? answer_appended(call, why) : fault_set(why, FAULT_NOT_FOUND, "unknown op");
+        return memcmp(call->op, s->op, RPC_OP_BYTES) == 0
+                   ? answer_appended(call, why)
+                   : fault_set(why, FAULT_NOT_FOUND, "unknown op");
     while ((r = rpc_next_piece(call, why)) == 1) {
         struct mailbox_append_head head;
         uint64_t got = 0;
-        if (rpc_read_piece(call, 65536, &piece, why) < 0 || !unpack_append_head(piece, call->arena, &head) || rpc_next_piece(call, why) != 1)
+        if (rpc_read_piece(call, 65536, &piece, why) < 0 ||
+            !unpack_append_head(piece, call->arena, &head) || rpc_next_piece(call, why) != 1)
             return fault_set(why, FAULT_INVALID, "head and body go together");
         do {
             if (rpc_read(call, &piece, why) < 0)
@@ -257,7 +270,8 @@ static int do_deliver_begin(struct rpc_call *call, struct fault *why)
     struct slice body;
     json_t *ok;
 
-    if (rpc_read_piece(call, 1 << 20, &body, why) < 0 || rpc_session_open(call, &body_kind, s, &handle, why) < 0)
+    if (rpc_read_piece(call, 1 << 20, &body, why) < 0 ||
+        rpc_session_open(call, &body_kind, s, &handle, why) < 0)
         return -1;
     s->bodies++;
     ok = json_object();
@@ -288,11 +302,26 @@ static int do_nothing(struct rpc_call *call, struct fault *why)
 
 static int with_schema(struct rpc_call *call, struct fault *why)
 {
-    static const struct { const char *name; rpc_handler fn; } row[] = {
-        { "ping", do_nothing }, { "mailbox.open", do_open }, { "mailbox.close", do_close }, { "mailbox.create", do_nothing }, { "mailbox.set_wraps", do_nothing },
-        { "folders.get", do_get_folder }, { "folders.create", do_nothing }, { "folders.rename", do_nothing }, { "folders.subscribe", do_nothing },
-        { "messages.select", do_select }, { "messages.store", do_store }, { "messages.fetch", do_fetch }, { "messages.append", do_append },
-        { "deliver.begin", do_deliver_begin }, { "deliver.to", do_deliver_to }, { "deliver.end", do_nothing },
+    static const struct {
+        const char *name;
+        rpc_handler fn;
+    } row[] = {
+        {"ping", do_nothing},
+        {"mailbox.open", do_open},
+        {"mailbox.close", do_close},
+        {"mailbox.create", do_nothing},
+        {"mailbox.set_wraps", do_nothing},
+        {"folders.get", do_get_folder},
+        {"folders.create", do_nothing},
+        {"folders.rename", do_nothing},
+        {"folders.subscribe", do_nothing},
+        {"messages.select", do_select},
+        {"messages.store", do_store},
+        {"messages.fetch", do_fetch},
+        {"messages.append", do_append},
+        {"deliver.begin", do_deliver_begin},
+        {"deliver.to", do_deliver_to},
+        {"deliver.end", do_nothing},
     };
 
     check_schema(call->context, call->action, "args", call->args);
@@ -303,13 +332,22 @@ static int with_schema(struct rpc_call *call, struct fault *why)
 }
 
 static const struct rpc_action actions[] = {
-    { "ping", with_schema, NULL, 0 }, { "mailbox.open", with_schema, NULL, RPC_IS_SECRET }, { "mailbox.close", with_schema, &mailbox_kind, 0 },
-    { "mailbox.create", with_schema, NULL, RPC_IS_SECRET }, { "mailbox.set_wraps", with_schema, &mailbox_kind, 0 },
-    { "folders.get", with_schema, &mailbox_kind, 0 }, { "folders.create", with_schema, &mailbox_kind, 0 },
-    { "folders.rename", with_schema, &mailbox_kind, 0 }, { "folders.subscribe", with_schema, &mailbox_kind, 0 },
-    { "messages.select", with_schema, &mailbox_kind, 0 }, { "messages.store", with_schema, &mailbox_kind, 0 },
-    { "messages.fetch", with_schema, &mailbox_kind, 0 }, { "messages.append", with_schema, &mailbox_kind, RPC_NEEDS_OP },
-    { "deliver.begin", with_schema, NULL, 0 }, { "deliver.to", with_schema, &body_kind, 0 }, { "deliver.end", with_schema, &body_kind, 0 },
+    {"ping", with_schema, NULL, 0},
+    {"mailbox.open", with_schema, NULL, RPC_IS_SECRET},
+    {"mailbox.close", with_schema, &mailbox_kind, 0},
+    {"mailbox.create", with_schema, NULL, RPC_IS_SECRET},
+    {"mailbox.set_wraps", with_schema, &mailbox_kind, 0},
+    {"folders.get", with_schema, &mailbox_kind, 0},
+    {"folders.create", with_schema, &mailbox_kind, 0},
+    {"folders.rename", with_schema, &mailbox_kind, 0},
+    {"folders.subscribe", with_schema, &mailbox_kind, 0},
+    {"messages.select", with_schema, &mailbox_kind, 0},
+    {"messages.store", with_schema, &mailbox_kind, 0},
+    {"messages.fetch", with_schema, &mailbox_kind, 0},
+    {"messages.append", with_schema, &mailbox_kind, RPC_NEEDS_OP},
+    {"deliver.begin", with_schema, NULL, 0},
+    {"deliver.to", with_schema, &body_kind, 0},
+    {"deliver.end", with_schema, &body_kind, 0},
 };
 
 static void serve(struct http_request *rq, void *arg)
@@ -327,22 +365,28 @@ static void run_stand(void *arg)
     struct stand *s = arg;
     static const struct secret *secrets[1];
     const struct rpc_server_options options = {
-        .actions = actions, .action_count = COUNT(actions), .context = s, .secrets = secrets, .secret_count = 1,
+        .actions = actions,
+        .action_count = COUNT(actions),
+        .context = s,
+        .secrets = secrets,
+        .secret_count = 1,
     };
-    const struct listener_options listen = { .name = "rpc", .bind_address = "127.0.0.1", .accept = http_serve, .arg = &s->http };
-    struct mailbox_server_options client = { .host = "127.0.0.1" };
+    const struct listener_options listen = {
+        .name = "rpc", .bind_address = "127.0.0.1", .accept = http_serve, .arg = &s->http};
+    struct mailbox_server_options client = {.host = "127.0.0.1"};
     struct fault why;
 
     s->secret = secret_new(LIT("s"));
     s->key = secret_random(32);
     secrets[0] = client.secret = s->secret;
-    s->http = (struct http_server){ .handle = serve, .arg = s };
+    s->http = (struct http_server){.handle = serve, .arg = s};
     s->rpc = rpc_server_new(&options);
     if (listener_open(&listen, &s->listener, &why) < 0)
         abort();
     client.port = listener_port(s->listener);
     s->client = mailbox_server_new(&client);
-    if (mailbox_open(s->client, LIT("0123456789abcdef01234567"), s->key, LIT("w"), MAILBOX_READ | MAILBOX_WRITE, soon(), &s->mb, &why) < 0)
+    if (mailbox_open(s->client, LIT("0123456789abcdef01234567"), s->key, LIT("w"),
+                     MAILBOX_READ | MAILBOX_WRITE, soon(), &s->mb, &why) < 0)
         test_fail(s->t, __FILE__, __LINE__, "%s", why.text);
     else
         s->body(s);
@@ -358,15 +402,18 @@ static void run_stand(void *arg)
 
 static struct stand in_stand(struct test *t, void (*body)(struct stand *s))
 {
-    struct stand s = { .t = t, .body = body };
+    struct stand s = {.t = t, .body = body};
 
     loop_run_fiber(run_stand, &s);
     return s;
 }
 
-#define IN_STAND(name) \
-    static void body_##name(struct stand *s); \
-    TEST(mailbox_client, name) { (void)in_stand(t, body_##name); } \
+#define IN_STAND(name)                                                                             \
+    static void body_##name(struct stand *s);                                                      \
+    TEST(mailbox_client, name)                                                                     \
+    {                                                                                              \
+        (void)in_stand(t, body_##name);                                                            \
+    }                                                                                              \
     static void body_##name(struct stand *s)
 
 static void break_connection(struct stand *s)
@@ -393,7 +440,9 @@ IN_STAND(opens_itself_again_after_a_lost_connection)
     CHECK_INT(77, view.modseq);
     CHECK_INT(6, uid_set_count(view.uids));
     break_connection(s);
-    REQUIRE_OK(mailbox_store(s->mb, 9, view.uids, STORE_ADD, FLAG_SEEN, &keyword, 1, UINT64_MAX, t->arena, soon(), &stored, &why), &why);
+    REQUIRE_OK(mailbox_store(s->mb, 9, view.uids, STORE_ADD, FLAG_SEEN, &keyword, 1, UINT64_MAX,
+                             t->arena, soon(), &stored, &why),
+               &why);
     CHECK(uid_set_equal(view.uids, stored.conflicts));
     CHECK(mailbox_generation(s->mb) > generation);
     CHECK_INT(2, s->opened);
@@ -412,7 +461,10 @@ IN_STAND(a_wrong_key_is_denied)
     struct mailbox *mb = NULL;
     struct fault why;
 
-    CHECK_FAULT(FAULT_DENIED, mailbox_open(s->client, LIT("0123456789abcdef01234567"), wrong, LIT("w"), MAILBOX_READ, soon(), &mb, &why), &why);
+    CHECK_FAULT(FAULT_DENIED,
+                mailbox_open(s->client, LIT("0123456789abcdef01234567"), wrong, LIT("w"),
+                             MAILBOX_READ, soon(), &mb, &why),
+                &why);
     CHECK(mb == NULL);
 }
 
@@ -436,17 +488,20 @@ static bool read_section(struct mailbox_fetch *f, uint32_t uid, uint64_t bytes, 
 
 IN_STAND(fetches_sections_across_frames_and_skips_unread_ones)
 {
-    const struct mailbox_section sections[3] = { { .length = UINT64_MAX } };
+    const struct mailbox_section sections[3] = {{.length = UINT64_MAX}};
     struct test *t = s->t;
     struct mailbox_fetched m;
     struct fault why;
 
-    for (uint32_t skip = 0; skip < 3; skip++) {             /* read all, none, one */
+    for (uint32_t skip = 0; skip < 3; skip++) { /* read all, none, one */
         struct mailbox_fetch *f;
         uint32_t uid = 0;
-        REQUIRE_OK(mailbox_fetch_begin(s->mb, 9, uid_set_make(t->arena, 1, 40), ITEM_ENVELOPE, sections, 3, soon(), &f, &why), &why);
+        REQUIRE_OK(mailbox_fetch_begin(s->mb, 9, uid_set_make(t->arena, 1, 40), ITEM_ENVELOPE,
+                                       sections, 3, soon(), &f, &why),
+                   &why);
         while (mailbox_fetch_next(f, t->arena, &m, &why) == 1) {
-            CHECK_ROW(uid, m.row.uid == ++uid && slice_equal(m.envelope, LIT("(NIL)")) && !m.sections[1].exists);
+            CHECK_ROW(uid, m.row.uid == ++uid && slice_equal(m.envelope, LIT("(NIL)")) &&
+                               !m.sections[1].exists);
             if (skip != 1)
                 CHECK_ROW(uid, read_section(f, uid, m.sections[0].bytes, &why));
             if (skip == 0)
@@ -462,7 +517,8 @@ static int append_two(struct stand *s, struct mailbox_appended *out, struct faul
     AUTO(mailbox_append_abort) struct mailbox_append *a = NULL;
     static char block[100000];
 
-    if (mailbox_append_begin(s->mb, LIT("INBOX"), soon(), &a, why) < 0 || mailbox_append_message(a, 3 * sizeof(block), FLAG_SEEN, NULL, 0, 5, why) < 0)
+    if (mailbox_append_begin(s->mb, LIT("INBOX"), soon(), &a, why) < 0 ||
+        mailbox_append_message(a, 3 * sizeof(block), FLAG_SEEN, NULL, 0, 5, why) < 0)
         return -1;
     for (int i = 0; i < 3; i++)
         if (mailbox_append_write(a, slice_make(block, sizeof(block)), why) < 0)
@@ -497,13 +553,19 @@ IN_STAND(appends_and_asks_again_for_a_lost_answer)
     CHECK_INT(2, s->commits);
 }
 
-struct recipient { struct stand *s; struct mailbox_deliver *d; int result; };
+struct recipient {
+    struct stand *s;
+    struct mailbox_deliver *d;
+    int result;
+};
 
 static void deliver_one(void *arg)
 {
     struct recipient *r = arg;
-    const char key[32] = { 1 };
-    const struct mailbox_delivery to = { .alias_id = LIT("0123456789abcdef01234567"), .public_key = slice_make(key, 32), .mark = slice_make(key, 32) };
+    const char key[32] = {1};
+    const struct mailbox_delivery to = {.alias_id = LIT("0123456789abcdef01234567"),
+                                        .public_key = slice_make(key, 32),
+                                        .mark = slice_make(key, 32)};
     struct mailbox_delivered done;
     struct fault why;
 
@@ -527,7 +589,7 @@ IN_STAND(delivers_one_body_to_several)
     CHECK_FAULT(FAULT_INVALID, mailbox_deliver_write(d, LIT("x"), &why), &why);
     fiber_group_init(&group);
     for (size_t i = 0; i < COUNT(r); i++) {
-        r[i] = (struct recipient){ s, d, 0 };
+        r[i] = (struct recipient){s, d, 0};
         REQUIRE_OK(fiber_group_start(&group, "deliver", deliver_one, &r[i], &why), &why);
     }
     fiber_group_join(&group);

@@ -1,7 +1,8 @@
 /* rpc_call.c - what a handler does with its request: read pieces, answer whole or streamed.
  *
- * Owns nothing beyond the request. Called by handlers. Once the client has gone or cancelled, answering fails with
- * FAULT_CLOSED or FAULT_CANCELED and changes nothing. Suspends for pieces, credit and room.
+ * Owns nothing beyond the request. Called by handlers. Once the client has gone or cancelled,
+ * answering fails with FAULT_CLOSED or FAULT_CANCELED and changes nothing. Suspends for pieces,
+ * credit and room.
  */
 #include "rpc/rpc_server_internal.h"
 
@@ -40,7 +41,8 @@ int rpc_read(struct rpc_call *call, struct slice *out, struct fault *why)
 
 /* ---- answering ---- */
 
-static int send_ok(struct rpc_work *w, const json_t *ok, const uint64_t *piece_bytes, size_t count, bool more, struct fault *why)
+static int send_ok(struct rpc_work *w, const json_t *ok, const uint64_t *piece_bytes, size_t count,
+                   bool more, struct fault *why)
 {
     AUTO(buf_free) struct buf text = BUF_INIT(RPC_TEXT_BYTES_MAX);
     struct slice part;
@@ -51,7 +53,8 @@ static int send_ok(struct rpc_work *w, const json_t *ok, const uint64_t *piece_b
     return rpc_link_send(&w->conn->link, WEBSOCKET_TEXT, &part, 1, w->call.until, why);
 }
 
-int rpc_answer(struct rpc_call *call, json_t *ok, const struct slice *pieces, size_t piece_count, struct fault *why)
+int rpc_answer(struct rpc_call *call, json_t *ok, const struct slice *pieces, size_t piece_count,
+               struct fault *why)
 {
     AUTO(json_release) json_t *owned = ok;
     struct rpc_work *w = work_of(call);
@@ -59,7 +62,7 @@ int rpc_answer(struct rpc_call *call, json_t *ok, const struct slice *pieces, si
     int r;
 
     if (w->answer != ANSWER_NONE)
-        abort();                           /* a handler answers once */
+        abort(); /* a handler answers once */
     for (size_t i = 0; i < piece_count; i++)
         piece_bytes[i] = pieces[i].n;
     w->answer = ANSWER_BEGUN;

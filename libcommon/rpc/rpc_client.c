@@ -1,18 +1,20 @@
-/* rpc_client.c - the client's connection: made when needed, kept, made again with back-off; frames to their requests.
+/* rpc_client.c - the client's connection: made when needed, kept, made again with back-off; frames
+ * to their requests.
  *
- * Owns struct rpc_client, the WebSocket and the fiber that reads it. Called by rpc_exchange.c and mailbox_*.c. When the
- * connection dies, all requests in flight fail with FAULT_UNAVAILABLE. Suspends; freeing does not.
+ * Owns struct rpc_client, the WebSocket and the fiber that reads it. Called by rpc_exchange.c and
+ * mailbox_*.c. When the connection dies, all requests in flight fail with FAULT_UNAVAILABLE.
+ * Suspends; freeing does not.
  */
 #include "base/secret.h"
 #include "rpc/rpc_client_internal.h"
 #include "rt/dns.h"
 
-#define CONNECT_MS        5000u
-#define CONNECT_WAIT_MS   5000u
-#define BACKOFF_LEAST_MS  50u
-#define BACKOFF_MOST_MS   5000u
-#define FAILURES_PATIENT  5u               /* after so many in a row requests no longer wait for another try */
-#define PING_MS           15000u
+#define CONNECT_MS 5000u
+#define CONNECT_WAIT_MS 5000u
+#define BACKOFF_LEAST_MS 50u
+#define BACKOFF_MOST_MS 5000u
+#define FAILURES_PATIENT 5u /* after so many in a row requests no longer wait for another try */
+#define PING_MS 15000u
 
 struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
 {
@@ -69,9 +71,11 @@ uint64_t rpc_client_generation(const struct rpc_client *c)
 
 /* ---- connecting ---- */
 
-static int start_tls(struct rpc_client *c, struct stream *s, struct deadline until, struct fault *why)
+static int start_tls(struct rpc_client *c, struct stream *s, struct deadline until,
+                     struct fault *why)
 {
-    const struct tls_client_options options = { .verify = TLS_VERIFY_PKIX, .server_name = slice_of(c->host) };
+    const struct tls_client_options options = {.verify = TLS_VERIFY_PKIX,
+                                               .server_name = slice_of(c->host)};
 
     if (!c->options.tls)
         return 0;
@@ -80,7 +84,8 @@ static int start_tls(struct rpc_client *c, struct stream *s, struct deadline unt
     return stream_start_tls_client(s, c->tls, &options, until, why);
 }
 
-static int open_stream(struct rpc_client *c, struct arena *in, struct deadline until, struct stream **out, struct fault *why)
+static int open_stream(struct rpc_client *c, struct arena *in, struct deadline until,
+                       struct stream **out, struct fault *why)
 {
     struct slice ip;
 
@@ -91,23 +96,29 @@ static int open_stream(struct rpc_client *c, struct arena *in, struct deadline u
     return stream_connect(arena_cstr(in, ip), c->options.port, NULL, until, out, why);
 }
 
-static int handshake(struct rpc_client *c, struct stream **s, struct deadline until, struct websocket **out, struct fault *why)
+static int handshake(struct rpc_client *c, struct stream **s, struct deadline until,
+                     struct websocket **out, struct fault *why)
 {
     static const struct websocket_options options = {
-        .text_bytes_max = RPC_TEXT_BYTES_MAX, .binary_bytes_max = RPC_HEADER_BYTES + RPC_FRAME_BYTES_MAX, .ping_ms = PING_MS,
+        .text_bytes_max = RPC_TEXT_BYTES_MAX,
+        .binary_bytes_max = RPC_HEADER_BYTES + RPC_FRAME_BYTES_MAX,
+        .ping_ms = PING_MS,
     };
     AUTO(buf_wipe) struct buf bearer = BUF_INIT(SECRET_MAX_BYTES + 16);
     struct http_header headers[2];
     const struct websocket_target target = {
-        .host = slice_has_prefix(slice_of(c->host), LIT("unix:")) ? LIT("localhost") : slice_of(c->host),
-        .headers = headers, .header_count = COUNT(headers),
-        .want_header = LIT(RPC_VERSION_HEADER), .want_value = LIT(RPC_VERSION),
+        .host = slice_has_prefix(slice_of(c->host), LIT("unix:")) ? LIT("localhost")
+                                                                  : slice_of(c->host),
+        .headers = headers,
+        .header_count = COUNT(headers),
+        .want_header = LIT(RPC_VERSION_HEADER),
+        .want_value = LIT(RPC_VERSION),
     };
 
     (void)buf_append(&bearer, LIT("Bearer "));
     (void)buf_append(&bearer, secret_slice(c->secret));
-    headers[0] = (struct http_header){ LIT("Authorization"), buf_slice(&bearer) };
-    headers[1] = (struct http_header){ LIT(RPC_VERSION_HEADER), LIT(RPC_VERSION) };
+    headers[0] = (struct http_header){LIT("Authorization"), buf_slice(&bearer)};
+    headers[1] = (struct http_header){LIT(RPC_VERSION_HEADER), LIT(RPC_VERSION)};
     return websocket_connect(s, &target, &options, until, out, why);
 }
 
@@ -118,7 +129,8 @@ static int try_connect(struct rpc_client *c, struct fault *why)
     struct deadline until = deadline_in_ms(CONNECT_MS);
     struct websocket *ws;
 
-    if (open_stream(c, in, until, &s, why) < 0 || start_tls(c, s, until, why) < 0 || handshake(c, &s, until, &ws, why) < 0)
+    if (open_stream(c, in, until, &s, why) < 0 || start_tls(c, s, until, why) < 0 ||
+        handshake(c, &s, until, &ws, why) < 0)
         return -1;
     if (c->closed) {
         websocket_close(&ws, 1000, SLICE_NONE);
@@ -166,14 +178,15 @@ static int on_text(struct rpc_client *c, struct slice frame, struct fault *why)
     x = rpc_exchange_find(c, text.id);
     if (x == NULL) {
         rpc_text_release(&text);
-        return text.id < c->next_id ? 0 : fault_set(why, FAULT_PROTOCOL, "rpc: answer to no request");
+        return text.id < c->next_id ? 0
+                                    : fault_set(why, FAULT_PROTOCOL, "rpc: answer to no request");
     }
     if (text.kind == RPC_CREDIT)
         rpc_outflow_grant(&x->out, text.credit);
     if (text.kind == RPC_FAULT)
         rpc_exchange_fail(x, &text.fault);
     if (text.kind == RPC_OK && !x->answered) {
-        x->arena = scratch;                /* the announced lengths live there */
+        x->arena = scratch; /* the announced lengths live there */
         scratch = NULL;
         rpc_exchange_on_text(x, &text);
         return 0;
@@ -200,12 +213,13 @@ static int on_piece(struct rpc_client *c, struct websocket_message *m, struct fa
 static int read_frames(struct rpc_client *c, struct fault *why)
 {
     for (;;) {
-        AUTO(websocket_message_free) struct websocket_message m = { .data = BUF_INIT(0) };
+        AUTO(websocket_message_free) struct websocket_message m = {.data = BUF_INIT(0)};
         int r = websocket_receive(c->link.ws, DEADLINE_NEVER, &m, why);
         if (r == 0)
             return fault_set(why, FAULT_CLOSED, "the server closed the connection");
         if (r > 0)
-            r = m.kind == WEBSOCKET_TEXT ? on_text(c, buf_slice(&m.data), why) : on_piece(c, &m, why);
+            r = m.kind == WEBSOCKET_TEXT ? on_text(c, buf_slice(&m.data), why)
+                                         : on_piece(c, &m, why);
         if (r < 0)
             return r;
     }
@@ -217,7 +231,7 @@ static void lose_connection(struct rpc_client *c, struct fault *why)
 
     why->code = FAULT_UNAVAILABLE;
     c->last = *why;
-    c->generation++;                       /* its sessions are gone */
+    c->generation++; /* its sessions are gone */
     for (size_t i = 0; i < RPC_EXCHANGE_SLOTS; i++)
         for (struct rpc_exchange *x = c->slots[i]; x != NULL; x = x->next)
             rpc_exchange_fail(x, why);
@@ -266,13 +280,15 @@ static int start_fiber(struct rpc_client *c, struct fault *why)
 static int unavailable(const struct rpc_client *c, struct fault *why)
 {
     *why = c->last;
-    why->code = FAULT_UNAVAILABLE;         /* also a wrong API secret: FAULT_DENIED would blame the user's password */
+    why->code = FAULT_UNAVAILABLE; /* also a wrong API secret: FAULT_DENIED would blame the user's
+                                      password */
     return fault_prefix(why, "mailbox server");
 }
 
 static int wait_connected(struct rpc_client *c, struct deadline until, struct fault *why)
 {
-    uint64_t patience = c->options.connect_wait_ms > 0 ? c->options.connect_wait_ms : CONNECT_WAIT_MS;
+    uint64_t patience =
+        c->options.connect_wait_ms > 0 ? c->options.connect_wait_ms : CONNECT_WAIT_MS;
     struct deadline most = deadline_earlier(until, deadline_in_ms(patience));
 
     while (c->link.ws == NULL || c->link.dying) {
@@ -281,7 +297,8 @@ static int wait_connected(struct rpc_client *c, struct deadline until, struct fa
         if (start_fiber(c, why) < 0)
             return -1;
         if (fiber_event_wait(&c->changed, most, why) < 0)
-            return why->code == FAULT_TIMEOUT && !deadline_is_past(until) ? unavailable(c, why) : -1;
+            return why->code == FAULT_TIMEOUT && !deadline_is_past(until) ? unavailable(c, why)
+                                                                          : -1;
     }
     return 0;
 }

@@ -1,7 +1,9 @@
-/* rpc_exchange.c - one request of the client: sent, its pieces streamed, its answer waited for and read.
+/* rpc_exchange.c - one request of the client: sent, its pieces streamed, its answer waited for and
+ * read.
  *
- * Owns struct rpc_exchange. Called by mailbox_*.c. Fails with what the server answered, or when the connection is lost. Suspends
- * for credit, room and frames; closing does not and cancels what has not ended.
+ * Owns struct rpc_exchange. Called by mailbox_*.c. Fails with what the server answered, or when the
+ * connection is lost. Suspends for credit, room and frames; closing does not and cancels what has
+ * not ended.
  */
 #include "rpc/rpc_client_internal.h"
 
@@ -40,13 +42,19 @@ void rpc_exchange_fail(struct rpc_exchange *x, const struct fault *why)
 
 /* ---- sending ---- */
 
-static int format_request(struct rpc_exchange *x, const struct rpc_request *rq, struct buf *text, struct fault *why)
+static int format_request(struct rpc_exchange *x, const struct rpc_request *rq, struct buf *text,
+                          struct fault *why)
 {
     AUTO(arena_free) struct arena *in = NULL;
     uint64_t few[8], left = deadline_left_ms(x->until);
     struct rpc_request_head head = {
-        .id = x->id, .action = rq->action, .session = rq->session, .op = rq->op, .args = rq->args,
-        .ttl_ms = left < RPC_TTL_MS_MAX ? left + 1 : RPC_TTL_MS_MAX, .more = rq->stream_more,
+        .id = x->id,
+        .action = rq->action,
+        .session = rq->session,
+        .op = rq->op,
+        .args = rq->args,
+        .ttl_ms = left < RPC_TTL_MS_MAX ? left + 1 : RPC_TTL_MS_MAX,
+        .more = rq->stream_more,
         .piece_count = rq->piece_count + rq->stream_count,
     };
     uint64_t *lengths = few;
@@ -74,7 +82,8 @@ static int send_request(struct rpc_exchange *x, const struct rpc_request *rq, st
     if (format_request(x, rq, &text, why) < 0)
         return -1;
     part = buf_slice(&text);
-    if (rpc_link_send_now(&x->client->link, WEBSOCKET_TEXT, part, why) < 0)      /* ids go out in rising order */
+    if (rpc_link_send_now(&x->client->link, WEBSOCKET_TEXT, part, why) <
+        0) /* ids go out in rising order */
         return -1;
     if (whole && rq->piece_count == 0)
         x->sent = true;
@@ -103,12 +112,13 @@ static struct rpc_exchange *exchange_new(struct rpc_client *c, struct deadline u
 
 static int lost(struct fault *why)
 {
-    if (why->code == FAULT_CLOSED)         /* of the socket; of a session it comes in an answer */
+    if (why->code == FAULT_CLOSED) /* of the socket; of a session it comes in an answer */
         why->code = FAULT_UNAVAILABLE;
     return -1;
 }
 
-int rpc_exchange_begin(struct rpc_client *c, const struct rpc_request *request, struct deadline until, struct rpc_exchange **out, struct fault *why)
+int rpc_exchange_begin(struct rpc_client *c, const struct rpc_request *request,
+                       struct deadline until, struct rpc_exchange **out, struct fault *why)
 {
     AUTO(rpc_exchange_close) struct rpc_exchange *x = NULL;
 
@@ -118,7 +128,7 @@ int rpc_exchange_begin(struct rpc_client *c, const struct rpc_request *request, 
         return lost(why);
     if (request->generation != 0 && request->generation != c->generation)
         return fault_set(why, FAULT_CLOSED, "the session's connection is gone");
-    if (c->next_id == UINT32_MAX) {        /* ids are used up: the next request gets a new connection */
+    if (c->next_id == UINT32_MAX) { /* ids are used up: the next request gets a new connection */
         websocket_shutdown(c->link.ws);
         return fault_set(why, FAULT_UNAVAILABLE, "connection is worn out");
     }
@@ -198,8 +208,8 @@ void rpc_exchange_close(struct rpc_exchange **xp)
         return;
     *xp = NULL;
     unlink_exchange(x);
-    if (x->generation == x->client->generation && !x->in.failed && !(x->answered && x->in.arrived_all) &&
-        rpc_text_format_cancel(x->id, &text) == 0)
+    if (x->generation == x->client->generation && !x->in.failed &&
+        !(x->answered && x->in.arrived_all) && rpc_text_format_cancel(x->id, &text) == 0)
         (void)rpc_link_send_now(&x->client->link, WEBSOCKET_TEXT, buf_slice(&text), &why);
     rpc_inflow_deinit(&x->in);
     rpc_outflow_deinit(&x->out);
@@ -212,7 +222,8 @@ void rpc_exchange_close(struct rpc_exchange **xp)
 
 /* ---- whole round trips ---- */
 
-static int collect_pieces(struct rpc_exchange *x, size_t bytes_max, struct arena *in, struct rpc_answer *out, struct fault *why)
+static int collect_pieces(struct rpc_exchange *x, size_t bytes_max, struct arena *in,
+                          struct rpc_answer *out, struct fault *why)
 {
     size_t cap = x->in.piece_count + 1, left = bytes_max;
 
@@ -230,11 +241,12 @@ static int collect_pieces(struct rpc_exchange *x, size_t bytes_max, struct arena
     }
 }
 
-int rpc_client_call(struct rpc_client *c, const struct rpc_request *request, size_t answer_bytes_max, struct arena *in,
-                    struct deadline until, struct rpc_answer *out, struct fault *why)
+int rpc_client_call(struct rpc_client *c, const struct rpc_request *request,
+                    size_t answer_bytes_max, struct arena *in, struct deadline until,
+                    struct rpc_answer *out, struct fault *why)
 {
     AUTO(rpc_exchange_close) struct rpc_exchange *x = NULL;
-    struct rpc_answer answer = { 0 };
+    struct rpc_answer answer = {0};
     const json_t *ok;
 
     if (rpc_exchange_begin(c, request, until, &x, why) < 0 || rpc_exchange_answer(x, &ok, why) < 0)
@@ -252,13 +264,14 @@ void rpc_client_tell(struct rpc_client *c, const struct rpc_request *request)
     struct rpc_exchange *x;
     struct fault why;
 
-    if (c->link.ws == NULL || c->link.dying || c->next_id == UINT32_MAX || request->piece_count > 0 ||
+    if (c->link.ws == NULL || c->link.dying || c->next_id == UINT32_MAX ||
+        request->piece_count > 0 ||
         (request->generation != 0 && request->generation != c->generation))
         return;
     x = exchange_new(c, deadline_in_ms(RPC_TTL_MS_MAX));
     if (format_request(x, request, &text, &why) == 0)
         (void)rpc_link_send_now(&c->link, WEBSOCKET_TEXT, buf_slice(&text), &why);
-    x->in.arrived_all = x->answered = true;    /* nothing to cancel */
+    x->in.arrived_all = x->answered = true; /* nothing to cancel */
     x->text.root = NULL;
     rpc_exchange_close(&x);
 }

@@ -1,13 +1,14 @@
 /* rpc_flow.c - pieces on their way: see rpc_flow.h.
  *
- * Owns frames not read and bytes not sent. Called by both sides of the RPC. Fails when the connection dies, the peer
- * cancels or breaks the order of frames. Suspends for frames (reading) and for credit and room (writing).
+ * Owns frames not read and bytes not sent. Called by both sides of the RPC. Fails when the
+ * connection dies, the peer cancels or breaks the order of frames. Suspends for frames (reading)
+ * and for credit and room (writing).
  */
 #include "rpc/rpc_flow.h"
 
 struct rpc_inflow_frame {
     struct websocket_message message;
-    struct slice rest;             /* of its bytes, unread */
+    struct slice rest; /* of its bytes, unread */
     uint16_t flags;
     size_t cost;
     struct rpc_inflow_frame *next;
@@ -29,7 +30,8 @@ int rpc_link_wait_room(struct rpc_link *l, struct deadline until, struct fault *
     return r;
 }
 
-int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct slice *parts, size_t count, struct deadline until, struct fault *why)
+int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct slice *parts,
+                  size_t count, struct deadline until, struct fault *why)
 {
     if (rpc_link_wait_room(l, until, why) < 0)
         return -1;
@@ -38,7 +40,8 @@ int rpc_link_send(struct rpc_link *l, enum websocket_kind kind, const struct sli
     return websocket_send_now(l->ws, kind, parts, count, why);
 }
 
-int rpc_link_send_now(struct rpc_link *l, enum websocket_kind kind, struct slice bytes, struct fault *why)
+int rpc_link_send_now(struct rpc_link *l, enum websocket_kind kind, struct slice bytes,
+                      struct fault *why)
 {
     if (l->ws == NULL || l->dying)
         return fault_set(why, FAULT_CLOSED, "rpc: not connected");
@@ -56,7 +59,7 @@ void rpc_link_close(struct rpc_link *l, unsigned code, struct slice reason)
         websocket_shutdown(l->ws);
     while (l->inside > 0)
         if (fiber_event_wait(&l->left, DEADLINE_NEVER, &why) < 0)
-            fiber_yield();                 /* cancelled: still, nobody may be inside when it goes */
+            fiber_yield(); /* cancelled: still, nobody may be inside when it goes */
     websocket_close(&l->ws, code, reason);
     l->dying = false;
 }
@@ -65,7 +68,7 @@ void rpc_link_close(struct rpc_link *l, unsigned code, struct slice reason)
 
 void rpc_inflow_init(struct rpc_inflow *f, struct rpc_link *link, uint32_t id)
 {
-    *f = (struct rpc_inflow){ .link = link, .id = id, .credit = RPC_CREDIT_BYTES };
+    *f = (struct rpc_inflow){.link = link, .id = id, .credit = RPC_CREDIT_BYTES};
     f->end = &f->first;
     fiber_event_init(&f->changed);
 }
@@ -122,7 +125,8 @@ static int check_order(struct rpc_inflow *f, const struct rpc_piece_frame *frame
     return 0;
 }
 
-int rpc_inflow_push(struct rpc_inflow *f, const struct rpc_piece_frame *frame, struct websocket_message *m, struct fault *why)
+int rpc_inflow_push(struct rpc_inflow *f, const struct rpc_piece_frame *frame,
+                    struct websocket_message *m, struct fault *why)
 {
     struct rpc_inflow_frame *item;
 
@@ -157,7 +161,8 @@ void rpc_inflow_fail(struct rpc_inflow *f, const struct fault *fault)
     fiber_event_broadcast(&f->changed);
 }
 
-/* Gives the peer back what was read, in large steps. Losing the connection meanwhile is noticed elsewhere. */
+/* Gives the peer back what was read, in large steps. Losing the connection meanwhile is noticed
+ * elsewhere. */
 static void grant_credit(struct rpc_inflow *f)
 {
     char text[64];
@@ -199,7 +204,8 @@ static int wait_frame(struct rpc_inflow *f, struct deadline until, struct fault 
     return 0;
 }
 
-int rpc_inflow_read(struct rpc_inflow *f, struct deadline until, struct slice *out, struct fault *why)
+int rpc_inflow_read(struct rpc_inflow *f, struct deadline until, struct slice *out,
+                    struct fault *why)
 {
     finish_frame(f);
     f->untouched = false;
@@ -242,7 +248,8 @@ int rpc_inflow_next(struct rpc_inflow *f, struct deadline until, struct fault *w
     return 1;
 }
 
-int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct deadline until, struct slice *out, struct fault *why)
+int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct deadline until,
+                    struct slice *out, struct fault *why)
 {
     AUTO(buf_free) struct buf whole = BUF_INIT(max);
     struct slice some;
@@ -255,7 +262,7 @@ int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct d
             return -1;
         if (some.n == 0)
             break;
-        if (f->piece_read && whole.n == 0 && some.n <= max) {       /* most pieces are one frame */
+        if (f->piece_read && whole.n == 0 && some.n <= max) { /* most pieces are one frame */
             *out = arena_copy(in, some);
             return 1;
         }
@@ -270,7 +277,10 @@ int rpc_inflow_take(struct rpc_inflow *f, size_t max, struct arena *in, struct d
 
 void rpc_outflow_init(struct rpc_outflow *f, struct rpc_link *link, uint32_t id)
 {
-    *f = (struct rpc_outflow){ .link = link, .id = id, .credit = RPC_CREDIT_BYTES, .gathered = BUF_INIT(RPC_FRAME_BYTES_MAX) };
+    *f = (struct rpc_outflow){.link = link,
+                              .id = id,
+                              .credit = RPC_CREDIT_BYTES,
+                              .gathered = BUF_INIT(RPC_FRAME_BYTES_MAX)};
     fiber_event_init(&f->changed);
 }
 
@@ -309,7 +319,8 @@ static int wait_credit(struct rpc_outflow *f, size_t cost, struct deadline until
 }
 
 /* One frame of what is gathered and `bytes`. */
-static int send_frame(struct rpc_outflow *f, struct slice bytes, uint16_t flags, struct deadline until, struct fault *why)
+static int send_frame(struct rpc_outflow *f, struct slice bytes, uint16_t flags,
+                      struct deadline until, struct fault *why)
 {
     size_t cost = f->gathered.n + bytes.n + RPC_FRAME_COST;
     char head[RPC_HEADER_BYTES];
@@ -332,7 +343,8 @@ static int send_frame(struct rpc_outflow *f, struct slice bytes, uint16_t flags,
     return 0;
 }
 
-int rpc_outflow_write(struct rpc_outflow *f, struct slice bytes, struct deadline until, struct fault *why)
+int rpc_outflow_write(struct rpc_outflow *f, struct slice bytes, struct deadline until,
+                      struct fault *why)
 {
     if (f->failed) {
         *why = f->fault;
@@ -356,12 +368,15 @@ int rpc_outflow_flush(struct rpc_outflow *f, struct deadline until, struct fault
     return f->gathered.n == 0 ? 0 : send_frame(f, SLICE_NONE, 0, until, why);
 }
 
-int rpc_outflow_end_piece(struct rpc_outflow *f, bool last, struct deadline until, struct fault *why)
+int rpc_outflow_end_piece(struct rpc_outflow *f, bool last, struct deadline until,
+                          struct fault *why)
 {
-    return send_frame(f, SLICE_NONE, last ? RPC_PIECE_END | RPC_ALL_END : RPC_PIECE_END, until, why);
+    return send_frame(f, SLICE_NONE, last ? RPC_PIECE_END | RPC_ALL_END : RPC_PIECE_END, until,
+                      why);
 }
 
-int rpc_outflow_pieces(struct rpc_outflow *f, const struct slice *pieces, size_t count, bool last, struct deadline until, struct fault *why)
+int rpc_outflow_pieces(struct rpc_outflow *f, const struct slice *pieces, size_t count, bool last,
+                       struct deadline until, struct fault *why)
 {
     for (size_t i = 0; i < count; i++) {
         struct slice rest = pieces[i];
@@ -371,7 +386,8 @@ int rpc_outflow_pieces(struct rpc_outflow *f, const struct slice *pieces, size_t
                 return -1;
             rest = slice_tail(rest, RPC_FRAME_BYTES_MAX);
         }
-        if (send_frame(f, rest, ends_all ? RPC_PIECE_END | RPC_ALL_END : RPC_PIECE_END, until, why) < 0)
+        if (send_frame(f, rest, ends_all ? RPC_PIECE_END | RPC_ALL_END : RPC_PIECE_END, until,
+                       why) < 0)
             return -1;
     }
     return 0;

@@ -1,7 +1,8 @@
 /* rpc_server.c - connections of the RPC server: upgrade, reading frames, a fiber per request.
  *
- * Owns struct rpc_server, rpc_conn and rpc_work. Called by the HTTP server. A client that breaks the protocol loses its connection;
- * a request that cannot be served gets a fault. Suspends; the reader is the fiber of the upgrade request.
+ * Owns struct rpc_server, rpc_conn and rpc_work. Called by the HTTP server. A client that breaks
+ * the protocol loses its connection; a request that cannot be served gets a fault. Suspends; the
+ * reader is the fiber of the upgrade request.
  */
 #include "rpc/rpc_server.h"
 
@@ -20,7 +21,8 @@ struct rpc_server *rpc_server_new(const struct rpc_server_options *options)
     s->actions = map_new();
     fiber_event_init(&s->idle);
     for (size_t i = 0; i < options->action_count; i++)
-        (void)map_set(s->actions, slice_of(options->actions[i].name), (void *)(uintptr_t)&options->actions[i]);
+        (void)map_set(s->actions, slice_of(options->actions[i].name),
+                      (void *)(uintptr_t)&options->actions[i]);
     return s;
 }
 
@@ -53,7 +55,7 @@ void rpc_server_free(struct rpc_server **sp)
         return;
     *sp = NULL;
     if (s->conns != NULL)
-        abort();                           /* drain first: connections point here */
+        abort(); /* drain first: connections point here */
     map_free(&s->actions);
     free(s);
 }
@@ -147,7 +149,7 @@ static void work_free(struct rpc_work *w)
 static void run_work(void *arg)
 {
     struct rpc_work *w = arg;
-    struct fault why = { FAULT_NONE, "" };
+    struct fault why = {FAULT_NONE, ""};
 
     if (w->action->fn(&w->call, &why) < 0) {
         if (w->answer != ANSWER_ENDED)
@@ -161,7 +163,9 @@ static void run_work(void *arg)
 
 /* ---- dispatch ---- */
 
-static int check_request(struct rpc_conn *c, const struct rpc_text *text, const struct rpc_action **action, struct rpc_session **session, struct fault *why)
+static int check_request(struct rpc_conn *c, const struct rpc_text *text,
+                         const struct rpc_action **action, struct rpc_session **session,
+                         struct fault *why)
 {
     *session = NULL;
     *action = map_find(c->server->actions, text->action);
@@ -181,7 +185,8 @@ static int check_request(struct rpc_conn *c, const struct rpc_text *text, const 
     return 0;
 }
 
-static struct rpc_work *work_new(struct rpc_conn *c, struct rpc_text *text, struct arena *in, const struct rpc_action *action, struct rpc_session *session)
+static struct rpc_work *work_new(struct rpc_conn *c, struct rpc_text *text, struct arena *in,
+                                 const struct rpc_action *action, struct rpc_session *session)
 {
     struct rpc_work *w = calloc(1, sizeof(*w));
 
@@ -192,11 +197,17 @@ static struct rpc_work *work_new(struct rpc_conn *c, struct rpc_text *text, stru
     w->id = text->id;
     w->text = *text;
     w->call = (struct rpc_call){
-        .arena = in, .action = action->name, .args = text->body, .context = c->server->options.context,
-        .session = session != NULL ? session->object : NULL, .handle = session,
+        .arena = in,
+        .action = action->name,
+        .args = text->body,
+        .context = c->server->options.context,
+        .session = session != NULL ? session->object : NULL,
+        .handle = session,
         .op = text->has_op ? w->text.op : NULL,
         .until = deadline_in_ms(text->ttl_ms > 0 ? text->ttl_ms : RPC_TTL_MS_DEFAULT),
-        .piece_bytes = text->piece_bytes, .piece_count = text->piece_count, .more = text->more,
+        .piece_bytes = text->piece_bytes,
+        .piece_count = text->piece_count,
+        .more = text->more,
     };
     rpc_inflow_init(&w->in, &c->link, w->id);
     rpc_inflow_announce(&w->in, text);
@@ -224,7 +235,8 @@ static void start_work(struct rpc_conn *c, struct rpc_work *w)
     }
 }
 
-static int on_request(struct rpc_conn *c, struct rpc_text *text, struct arena **in, struct fault *why)
+static int on_request(struct rpc_conn *c, struct rpc_text *text, struct arena **in,
+                      struct fault *why)
 {
     const struct rpc_action *action;
     struct rpc_session *session;
@@ -285,13 +297,15 @@ static int on_piece(struct rpc_conn *c, struct websocket_message *m, struct faul
     if (!rpc_piece_parse(buf_slice(&m->data), &frame) || frame.id > c->last_id)
         return fault_set(why, FAULT_PROTOCOL, "rpc: malformed piece");
     w = find_work(c, frame.id);
-    return w == NULL ? 0 : rpc_inflow_push(&w->in, &frame, m, why);     /* answered meanwhile: nobody wants it */
+    return w == NULL
+               ? 0
+               : rpc_inflow_push(&w->in, &frame, m, why); /* answered meanwhile: nobody wants it */
 }
 
 static int read_frames(struct rpc_conn *c, struct fault *why)
 {
     for (;;) {
-        AUTO(websocket_message_free) struct websocket_message m = { .data = BUF_INIT(0) };
+        AUTO(websocket_message_free) struct websocket_message m = {.data = BUF_INIT(0)};
         int r = websocket_receive(c->link.ws, DEADLINE_NEVER, &m, why);
         if (r <= 0)
             return r;
@@ -328,7 +342,8 @@ static bool is_authorized(const struct rpc_server *s, const struct http_request 
 
     if (!slice_has_prefix_nocase(given, LIT("Bearer ")))
         return false;
-    sha256(slice_trim(slice_tail(given, 7)), got);         /* digests: neither length nor content shows in the time */
+    sha256(slice_trim(slice_tail(given, 7)),
+           got); /* digests: neither length nor content shows in the time */
     for (size_t i = 0; i < s->options.secret_count; i++) {
         sha256(secret_slice(s->options.secrets[i]), want);
         good |= secret_equal(slice_make(want, sizeof(want)), slice_make(got, sizeof(got)));
@@ -336,10 +351,13 @@ static bool is_authorized(const struct rpc_server *s, const struct http_request 
     return good;
 }
 
-static int accept_client(struct rpc_server *s, struct http_request *rq, struct websocket **out, struct fault *why)
+static int accept_client(struct rpc_server *s, struct http_request *rq, struct websocket **out,
+                         struct fault *why)
 {
     static const struct websocket_options options = {
-        .text_bytes_max = RPC_TEXT_BYTES_MAX, .binary_bytes_max = RPC_HEADER_BYTES + RPC_FRAME_BYTES_MAX, .ping_ms = PING_MS,
+        .text_bytes_max = RPC_TEXT_BYTES_MAX,
+        .binary_bytes_max = RPC_HEADER_BYTES + RPC_FRAME_BYTES_MAX,
+        .ping_ms = PING_MS,
     };
 
     if (!is_authorized(s, rq)) {
@@ -361,10 +379,10 @@ static int accept_client(struct rpc_server *s, struct http_request *rq, struct w
 
 void rpc_server_upgrade(struct rpc_server *s, struct http_request *rq)
 {
-    const struct stream_addr peer = *http_request_peer(rq);      /* the stream moves on */
+    const struct stream_addr peer = *http_request_peer(rq); /* the stream moves on */
     struct websocket *ws;
     struct rpc_conn *c;
-    struct fault why = { FAULT_NONE, "" };
+    struct fault why = {FAULT_NONE, ""};
 
     if (accept_client(s, rq, &ws, &why) < 0) {
         log_event(LOG_WARN, "rpc.refused", F_STR("peer", peer.ip), F_FAULT(&why));

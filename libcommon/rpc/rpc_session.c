@@ -1,7 +1,7 @@
 /* rpc_session.c - sessions: random handles bound to the connection they were opened on.
  *
- * Owns struct rpc_session; the object behind belongs to whoever opened it and comes back through kind->end, exactly once.
- * Called by handlers and the connection. Never suspends.
+ * Owns struct rpc_session; the object behind belongs to whoever opened it and comes back through
+ * kind->end, exactly once. Called by handlers and the connection. Never suspends.
  */
 #include "base/encode.h"
 #include "rpc/rpc_server_internal.h"
@@ -18,7 +18,8 @@ static void session_finish(struct rpc_session *s)
     rpc_conn_unref(c);
 }
 
-int rpc_session_open(struct rpc_call *call, const struct rpc_session_kind *kind, void *object, struct rpc_session **out, struct fault *why)
+int rpc_session_open(struct rpc_call *call, const struct rpc_session_kind *kind, void *object,
+                     struct rpc_session **out, struct fault *why)
 {
     struct rpc_conn *c = CONTAINER_OF(call, struct rpc_work, call)->conn;
     struct rpc_session *s;
@@ -78,7 +79,7 @@ void rpc_sessions_end_all(struct rpc_conn *c)
     struct slice handle;
     void *session;
 
-    for (;;) {                             /* ending one may end others: start again each time */
+    for (;;) { /* ending one may end others: start again each time */
         size_t cursor = 0;
         if (map_next(c->sessions, &cursor, &handle, &session) == 0)
             return;

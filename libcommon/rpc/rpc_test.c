@@ -1,4 +1,5 @@
-/* rpc_test.c - the RPC over a loopback socket: round trips, streams both ways, credit, cancelling, dying sockets, reconnecting. */
+/* rpc_test.c - the RPC over a loopback socket: round trips, streams both ways, credit, cancelling,
+ * dying sockets, reconnecting. */
 #include "base/encode.h"
 #include "base/test.h"
 #include "rpc/rpc_client_internal.h"
@@ -18,7 +19,7 @@ struct world {
     struct listener *listener;
     struct secret *secret;
     struct rpc_client *client;
-    struct fiber_event gate;              /* act.gate waits here */
+    struct fiber_event gate; /* act.gate waits here */
     unsigned at_gate, ended_sessions, finished;
     size_t queued_peak;
     void (*body)(struct world *w);
@@ -42,7 +43,8 @@ static int act_echo(struct rpc_call *call, struct fault *why)
 
 static int act_fail(struct rpc_call *call, struct fault *why)
 {
-    return fault_set(why, FAULT_QUOTA, "no room for %.*s", SLICE(json_get_slice(call->args, "text")));
+    return fault_set(why, FAULT_QUOTA, "no room for %.*s",
+                     SLICE(json_get_slice(call->args, "text")));
 }
 
 /* Counts the bytes of a streamed body without keeping them. */
@@ -61,7 +63,8 @@ static int act_swallow(struct rpc_call *call, struct fault *why)
                 return -1;
             total += some.n;
             if (some.n > 0 && (unsigned char)some.p[0] != (unsigned char)pieces)
-                return fault_set(why, FAULT_INVALID, "wrong bytes in piece %llu", (unsigned long long)pieces);
+                return fault_set(why, FAULT_INVALID, "wrong bytes in piece %llu",
+                                 (unsigned long long)pieces);
         } while (some.n > 0);
     }
     if (r < 0)
@@ -109,7 +112,7 @@ static void end_session(void *object)
     w->ended_sessions++;
 }
 
-static const struct rpc_session_kind test_kind = { "test", end_session };
+static const struct rpc_session_kind test_kind = {"test", end_session};
 
 static int act_open(struct rpc_call *call, struct fault *why)
 {
@@ -130,10 +133,10 @@ static int act_use(struct rpc_call *call, struct fault *why)
 }
 
 static const struct rpc_action test_actions[] = {
-    { "test.echo", act_echo, NULL, 0 },       { "test.fail", act_fail, NULL, 0 },
-    { "test.swallow", act_swallow, NULL, 0 }, { "test.pour", act_pour, NULL, 0 },
-    { "test.gate", act_gate, NULL, 0 },       { "test.open", act_open, NULL, 0 },
-    { "test.use", act_use, &test_kind, 0 },   { "test.op", act_echo, NULL, RPC_NEEDS_OP },
+    {"test.echo", act_echo, NULL, 0},       {"test.fail", act_fail, NULL, 0},
+    {"test.swallow", act_swallow, NULL, 0}, {"test.pour", act_pour, NULL, 0},
+    {"test.gate", act_gate, NULL, 0},       {"test.open", act_open, NULL, 0},
+    {"test.use", act_use, &test_kind, 0},   {"test.op", act_echo, NULL, RPC_NEEDS_OP},
 };
 
 static void serve(struct http_request *rq, void *arg)
@@ -144,12 +147,20 @@ static void serve(struct http_request *rq, void *arg)
 
 static void world_open(struct world *w, uint16_t port)
 {
-    const struct secret *secrets[] = { w->secret };
+    const struct secret *secrets[] = {w->secret};
     const struct rpc_server_options options = {
-        .actions = test_actions, .action_count = COUNT(test_actions), .context = w, .secrets = secrets, .secret_count = 1,
+        .actions = test_actions,
+        .action_count = COUNT(test_actions),
+        .context = w,
+        .secrets = secrets,
+        .secret_count = 1,
     };
     const struct listener_options listen = {
-        .name = "rpc", .bind_address = "127.0.0.1", .port = port, .accept = http_serve, .arg = &w->http,
+        .name = "rpc",
+        .bind_address = "127.0.0.1",
+        .port = port,
+        .accept = http_serve,
+        .arg = &w->http,
     };
     static const struct secret *kept[1];
     struct fault why;
@@ -157,7 +168,7 @@ static void world_open(struct world *w, uint16_t port)
 
     kept[0] = w->secret;
     o.secrets = kept;
-    w->http = (struct http_server){ .handle = serve, .arg = w };
+    w->http = (struct http_server){.handle = serve, .arg = w};
     w->rpc = rpc_server_new(&o);
     if (listener_open(&listen, &w->listener, &why) < 0)
         test_fail(w->t, __FILE__, __LINE__, "listen: %s", why.text);
@@ -174,7 +185,10 @@ static void world_close(struct world *w)
 static struct rpc_client *client_new(struct world *w, const struct secret *secret)
 {
     const struct rpc_client_options options = {
-        .host = "127.0.0.1", .port = listener_port(w->listener), .secret = secret, .connect_wait_ms = 2000,
+        .host = "127.0.0.1",
+        .port = listener_port(w->listener),
+        .secret = secret,
+        .connect_wait_ms = 2000,
     };
     return rpc_client_new(&options);
 }
@@ -195,13 +209,16 @@ static void run_world(void *arg)
 
 static void in_world(struct test *t, void (*body)(struct world *w))
 {
-    struct world w = { .t = t, .body = body };
+    struct world w = {.t = t, .body = body};
     loop_run_fiber(run_world, &w);
 }
 
-#define IN_WORLD(name) \
-    static void body_##name(struct world *w); \
-    TEST(rpc, name) { in_world(t, body_##name); } \
+#define IN_WORLD(name)                                                                             \
+    static void body_##name(struct world *w);                                                      \
+    TEST(rpc, name)                                                                                \
+    {                                                                                              \
+        in_world(t, body_##name);                                                                  \
+    }                                                                                              \
     static void body_##name(struct world *w)
 
 static struct deadline soon(void)
@@ -209,10 +226,11 @@ static struct deadline soon(void)
     return deadline_in_ms(20000);
 }
 
-static int call(struct world *w, struct rpc_client *c, const char *action, json_t *args, struct rpc_answer *out, struct fault *why)
+static int call(struct world *w, struct rpc_client *c, const char *action, json_t *args,
+                struct rpc_answer *out, struct fault *why)
 {
     AUTO(json_release) json_t *owned = args;
-    const struct rpc_request request = { .action = action, .args = owned };
+    const struct rpc_request request = {.action = action, .args = owned};
     return rpc_client_call(c, &request, 1 << 20, w->t->arena, soon(), out, why);
 }
 
@@ -221,9 +239,10 @@ static int call(struct world *w, struct rpc_client *c, const char *action, json_
 IN_WORLD(round_trips_and_faults)
 {
     struct test *t = w->t;
-    const struct slice pieces[] = { LIT("one"), LIT(""), LIT("three") };
+    const struct slice pieces[] = {LIT("one"), LIT(""), LIT("three")};
     AUTO(json_release) json_t *args = json_object();
-    struct rpc_request request = { .action = "test.echo", .args = args, .pieces = pieces, .piece_count = 3 };
+    struct rpc_request request = {
+        .action = "test.echo", .args = args, .pieces = pieces, .piece_count = 3};
     struct rpc_answer answer;
     struct fault why;
 
@@ -236,9 +255,11 @@ IN_WORLD(round_trips_and_faults)
     CHECK_SLICE(LIT("three"), answer.pieces[2]);
     json_release(&answer.ok);
 
-    CHECK_FAULT(FAULT_LIMIT, rpc_client_call(w->client, &request, 4, t->arena, soon(), &answer, &why), &why);
+    CHECK_FAULT(FAULT_LIMIT,
+                rpc_client_call(w->client, &request, 4, t->arena, soon(), &answer, &why), &why);
     request.action = "test.fail";
-    CHECK_FAULT(FAULT_QUOTA, rpc_client_call(w->client, &request, 0, t->arena, soon(), &answer, &why), &why);
+    CHECK_FAULT(FAULT_QUOTA,
+                rpc_client_call(w->client, &request, 0, t->arena, soon(), &answer, &why), &why);
     CHECK_STR("no room for caf\303\251 \"x\"", why.text);
     CHECK_FAULT(FAULT_INVALID, call(w, w->client, "test.none", json_object(), &answer, &why), &why);
     CHECK_FAULT(FAULT_INVALID, call(w, w->client, "test.op", json_object(), &answer, &why), &why);
@@ -259,7 +280,7 @@ IN_WORLD(a_wrong_secret_is_refused_as_unavailable)
 
 static int upload(struct world *w, size_t bytes, struct rpc_exchange **out, struct fault *why)
 {
-    const struct rpc_request request = { .action = "test.swallow", .stream_more = true };
+    const struct rpc_request request = {.action = "test.swallow", .stream_more = true};
     static char block[30000];
 
     if (rpc_exchange_begin(w->client, &request, soon(), out, why) < 0)
@@ -267,7 +288,11 @@ static int upload(struct world *w, size_t bytes, struct rpc_exchange **out, stru
     for (int piece = 1; piece <= 2; piece++) {
         memset(block, piece, sizeof(block));
         for (size_t sent = 0; sent < bytes / 2; sent += sizeof(block))
-            if (rpc_exchange_write(*out, slice_make(block, bytes / 2 - sent < sizeof(block) ? bytes / 2 - sent : sizeof(block)), why) < 0)
+            if (rpc_exchange_write(*out,
+                                   slice_make(block, bytes / 2 - sent < sizeof(block)
+                                                         ? bytes / 2 - sent
+                                                         : sizeof(block)),
+                                   why) < 0)
                 return -1;
         if (piece == 1 && rpc_exchange_end_piece(*out, why) < 0)
             return -1;
@@ -293,7 +318,7 @@ IN_WORLD(a_large_upload_is_streamed)
 IN_WORLD(an_upload_waits_for_credit)
 {
     struct test *t = w->t;
-    const struct rpc_request request = { .action = "test.gate", .stream_more = true };
+    const struct rpc_request request = {.action = "test.gate", .stream_more = true};
     static char block[65536];
     struct rpc_exchange *x;
     struct fault why;
@@ -302,7 +327,7 @@ IN_WORLD(an_upload_waits_for_credit)
     REQUIRE_OK(rpc_exchange_begin(w->client, &request, deadline_in_ms(300), &x, &why), &why);
     while (rpc_exchange_write(x, slice_make(block, sizeof(block)), &why) == 0)
         sent += sizeof(block);
-    CHECK_INT(FAULT_TIMEOUT, why.code);        /* nobody reads */
+    CHECK_INT(FAULT_TIMEOUT, why.code); /* nobody reads */
     CHECK(sent <= RPC_CREDIT_BYTES);
     rpc_exchange_close(&x);
     while (w->at_gate == 0)
@@ -314,7 +339,7 @@ IN_WORLD(a_large_answer_is_streamed_with_back_pressure)
 {
     struct test *t = w->t;
     AUTO(json_release) json_t *args = json_object();
-    const struct rpc_request request = { .action = "test.pour", .args = args };
+    const struct rpc_request request = {.action = "test.pour", .args = args};
     AUTO(rpc_exchange_close) struct rpc_exchange *x = NULL;
     const json_t *ok;
     struct slice some;
@@ -324,7 +349,7 @@ IN_WORLD(a_large_answer_is_streamed_with_back_pressure)
     json_set_int(args, "bytes", (int64_t)BIG_BYTES);
     REQUIRE_OK(rpc_exchange_begin(w->client, &request, soon(), &x, &why), &why);
     REQUIRE_OK(rpc_exchange_answer(x, &ok, &why), &why);
-    for (int i = 0; i < 1000; i++)             /* time for the server to send all it may */
+    for (int i = 0; i < 1000; i++) /* time for the server to send all it may */
         fiber_yield();
     CHECK(RPC_CREDIT_BYTES - x->in.credit <= RPC_CREDIT_BYTES);
     REQUIRE(rpc_exchange_next_piece(x, &why) == 1);
@@ -340,7 +365,7 @@ IN_WORLD(an_answer_that_breaks_half_way_is_a_fault)
 {
     struct test *t = w->t;
     AUTO(json_release) json_t *args = json_object();
-    const struct rpc_request request = { .action = "test.pour", .args = args };
+    const struct rpc_request request = {.action = "test.pour", .args = args};
     AUTO(rpc_exchange_close) struct rpc_exchange *x = NULL;
     const json_t *ok;
     struct slice some;
@@ -362,7 +387,7 @@ IN_WORLD(giving_up_stops_the_server_and_spares_the_connection)
 {
     struct test *t = w->t;
     AUTO(json_release) json_t *args = json_object();
-    const struct rpc_request request = { .action = "test.pour", .args = args };
+    const struct rpc_request request = {.action = "test.pour", .args = args};
     struct rpc_server_stats stats;
     struct rpc_exchange *x;
     struct rpc_answer answer;
@@ -385,14 +410,14 @@ IN_WORLD(giving_up_stops_the_server_and_spares_the_connection)
 IN_WORLD(a_complete_request_runs_although_the_socket_dies)
 {
     struct test *t = w->t;
-    const struct rpc_request request = { .action = "test.gate" };
+    const struct rpc_request request = {.action = "test.gate"};
     struct rpc_exchange *x, *half;
     struct rpc_server_stats stats;
     const json_t *ok;
     struct fault why;
 
     REQUIRE_OK(rpc_exchange_begin(w->client, &request, soon(), &x, &why), &why);
-    REQUIRE_OK(upload(w, 100000, &half, &why), &why);      /* never finished */
+    REQUIRE_OK(upload(w, 100000, &half, &why), &why); /* never finished */
     while (w->at_gate == 0)
         fiber_yield();
     websocket_shutdown(w->client->link.ws);
@@ -400,12 +425,12 @@ IN_WORLD(a_complete_request_runs_although_the_socket_dies)
     CHECK(rpc_exchange_is_sent(x) && !rpc_exchange_is_sent(half));
     rpc_exchange_close(&x);
     rpc_exchange_close(&half);
-    do {                                                    /* the half one fails ... */
+    do { /* the half one fails ... */
         fiber_yield();
         rpc_server_get_stats(w->rpc, &stats);
     } while (stats.in_flight > 1);
     CHECK_INT(0, w->finished);
-    fiber_event_broadcast(&w->gate);                        /* ... the complete one goes on */
+    fiber_event_broadcast(&w->gate); /* ... the complete one goes on */
     do {
         fiber_yield();
         rpc_server_get_stats(w->rpc, &stats);
@@ -427,7 +452,7 @@ static int open_test_session(struct world *w, struct slice *out, struct fault *w
 static int use_session(struct world *w, struct slice session, bool end, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();
-    const struct rpc_request request = { .action = "test.use", .session = session, .args = args };
+    const struct rpc_request request = {.action = "test.use", .session = session, .args = args};
     struct rpc_answer answer;
 
     json_set_bool(args, "end", end);
@@ -457,7 +482,8 @@ IN_WORLD(sessions_end_once_with_their_socket_or_before)
     websocket_shutdown(w->client->link.ws);
     while (w->ended_sessions < 2)
         fiber_yield();
-    CHECK_FAULT(FAULT_CLOSED, use_session(w, second, false, &why), &why);      /* over a new connection */
+    CHECK_FAULT(FAULT_CLOSED, use_session(w, second, false, &why),
+                &why); /* over a new connection */
     CHECK(rpc_client_generation(w->client) > generation);
     CHECK_INT(2, w->ended_sessions);
 }
@@ -471,10 +497,11 @@ IN_WORLD(the_client_waits_for_a_server_that_comes_back)
 
     REQUIRE_OK(rpc_client_connect(w->client, soon(), &why), &why);
     world_close(w);
-    CHECK_FAULT(FAULT_UNAVAILABLE, call(w, w->client, "test.echo", json_object(), &answer, &why), &why);
+    CHECK_FAULT(FAULT_UNAVAILABLE, call(w, w->client, "test.echo", json_object(), &answer, &why),
+                &why);
     world_open(w, port);
     for (int i = 0; i < 100 && rpc_client_connect(w->client, soon(), &why) < 0; i++)
-        (void)fiber_sleep_until(deadline_in_ms(50), &why);      /* it backs off */
+        (void)fiber_sleep_until(deadline_in_ms(50), &why); /* it backs off */
     REQUIRE_OK(call(w, w->client, "test.echo", json_object(), &answer, &why), &why);
     json_release(&answer.ok);
 }
@@ -482,11 +509,13 @@ IN_WORLD(the_client_waits_for_a_server_that_comes_back)
 IN_WORLD(a_deadline_is_kept)
 {
     struct test *t = w->t;
-    const struct rpc_request request = { .action = "test.gate" };
+    const struct rpc_request request = {.action = "test.gate"};
     struct rpc_answer answer;
     struct fault why;
 
-    CHECK_FAULT(FAULT_TIMEOUT, rpc_client_call(w->client, &request, 0, t->arena, deadline_in_ms(50), &answer, &why), &why);
+    CHECK_FAULT(
+        FAULT_TIMEOUT,
+        rpc_client_call(w->client, &request, 0, t->arena, deadline_in_ms(50), &answer, &why), &why);
     while (w->at_gate == 0)
         fiber_yield();
     fiber_event_broadcast(&w->gate);
@@ -498,7 +527,8 @@ static void many_calls(void *arg)
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *args = json_object();
     const struct slice piece = LIT("some packed bytes");
-    const struct rpc_request request = { .action = "test.echo", .args = args, .pieces = &piece, .piece_count = 1 };
+    const struct rpc_request request = {
+        .action = "test.echo", .args = args, .pieces = &piece, .piece_count = 1};
 
     json_set_slice(args, "text", LIT("hello"));
     for (int i = 0; i < 100; i++) {

@@ -1,6 +1,7 @@
 /* mailbox_pack.c - packed folders, views, changes and fetched messages.
  *
- * Owns nothing. Called by both sides of the RPC. Fails on malformed peer bytes and full buffers. Never suspends.
+ * Owns nothing. Called by both sides of the RPC. Fails on malformed peer bytes and full buffers.
+ * Never suspends.
  */
 #include "wire/mailbox_pack.h"
 
@@ -15,7 +16,8 @@ void put_folder(struct buf *out, const struct mailbox_folder *f)
     (void)buf_put_varint(out, f->id);
     (void)buf_put_bytes(out, f->path);
     (void)buf_put_bytes(out, f->special_use);
-    (void)buf_put_varint(out, (f->subscribed ? FOLDER_SUBSCRIBED : 0) | (f->exists ? FOLDER_EXISTS : 0));
+    (void)buf_put_varint(out,
+                         (f->subscribed ? FOLDER_SUBSCRIBED : 0) | (f->exists ? FOLDER_EXISTS : 0));
     (void)buf_put_varint(out, f->uidvalidity);
     (void)buf_put_varint(out, f->uidnext);
     (void)buf_put_varint(out, f->messages);
@@ -29,13 +31,15 @@ bool take_folder(struct slice *in, struct mailbox_folder *out)
 {
     uint32_t bits;
 
-    if (!unpack_varint(in, &out->id) || !unpack_bytes(in, &out->path) || !unpack_bytes(in, &out->special_use) ||
-        !take_u32(in, &bits) || bits > (FOLDER_SUBSCRIBED | FOLDER_EXISTS))
+    if (!unpack_varint(in, &out->id) || !unpack_bytes(in, &out->path) ||
+        !unpack_bytes(in, &out->special_use) || !take_u32(in, &bits) ||
+        bits > (FOLDER_SUBSCRIBED | FOLDER_EXISTS))
         return false;
     out->subscribed = (bits & FOLDER_SUBSCRIBED) != 0;
     out->exists = (bits & FOLDER_EXISTS) != 0;
-    return take_u32(in, &out->uidvalidity) && take_u32(in, &out->uidnext) && take_u32(in, &out->messages) &&
-           take_u32(in, &out->unseen) && take_u32(in, &out->deleted) && unpack_varint(in, &out->highestmodseq) &&
+    return take_u32(in, &out->uidvalidity) && take_u32(in, &out->uidnext) &&
+           take_u32(in, &out->messages) && take_u32(in, &out->unseen) &&
+           take_u32(in, &out->deleted) && unpack_varint(in, &out->highestmodseq) &&
            unpack_varint(in, &out->size_bytes);
 }
 
@@ -83,9 +87,10 @@ int pack_view(struct buf *out, const struct mailbox_view *view)
 
 bool unpack_view(struct slice in, struct arena *a, struct mailbox_view *out)
 {
-    struct mailbox_view v = { 0 };
+    struct mailbox_view v = {0};
 
-    if (!take_folder(&in, &v.folder) || !unpack_varint(&in, &v.modseq) || !take_uid_set(&in, a, &v.uids) ||
+    if (!take_folder(&in, &v.folder) || !unpack_varint(&in, &v.modseq) ||
+        !take_uid_set(&in, a, &v.uids) ||
         !take_names(&in, a, MAILBOX_KEYWORDS_MAX, &v.keywords, &v.keyword_count) ||
         !take_u32(&in, &v.first_unseen_uid) || !take_u32(&in, &v.drain_left) || in.n > 0)
         return false;
@@ -97,7 +102,8 @@ int pack_changes(struct buf *out, const struct mailbox_changes *changes)
 {
     (void)buf_put_varint(out, changes->modseq);
     put_folder(out, &changes->folder);
-    if (pack_rows(out, changes->rows, changes->row_count) < 0 || pack_uid_set(out, changes->vanished) < 0)
+    if (pack_rows(out, changes->rows, changes->row_count) < 0 ||
+        pack_uid_set(out, changes->vanished) < 0)
         return -1;
     put_names(out, changes->keywords, changes->keyword_count);
     (void)buf_put_varint(out, changes->drain_left);
@@ -106,7 +112,7 @@ int pack_changes(struct buf *out, const struct mailbox_changes *changes)
 
 bool unpack_changes(struct slice in, struct arena *a, struct mailbox_changes *out)
 {
-    struct mailbox_changes c = { 0 };
+    struct mailbox_changes c = {0};
 
     if (!unpack_varint(&in, &c.modseq) || !take_folder(&in, &c.folder) ||
         !take_rows(&in, a, &c.rows, &c.row_count) || !take_uid_set(&in, a, &c.vanished) ||
@@ -121,7 +127,8 @@ int pack_stored(struct buf *out, const struct mailbox_stored *stored)
 {
     (void)buf_put_varint(out, stored->from_modseq);
     (void)buf_put_varint(out, stored->modseq);
-    if (pack_rows(out, stored->rows, stored->row_count) < 0 || pack_uid_set(out, stored->conflicts) < 0)
+    if (pack_rows(out, stored->rows, stored->row_count) < 0 ||
+        pack_uid_set(out, stored->conflicts) < 0)
         return -1;
     put_names(out, stored->keywords, stored->keywords == NULL ? 0 : stored->keyword_count);
     return put_result(out);
@@ -129,7 +136,7 @@ int pack_stored(struct buf *out, const struct mailbox_stored *stored)
 
 bool unpack_stored(struct slice in, struct arena *a, struct mailbox_stored *out)
 {
-    struct mailbox_stored s = { 0 };
+    struct mailbox_stored s = {0};
 
     if (!unpack_varint(&in, &s.from_modseq) || !unpack_varint(&in, &s.modseq) ||
         !take_rows(&in, a, &s.rows, &s.row_count) || !take_uid_set(&in, a, &s.conflicts) ||
@@ -154,7 +161,7 @@ int pack_append_head(struct buf *out, const struct mailbox_append_head *head)
 
 bool unpack_append_head(struct slice in, struct arena *a, struct mailbox_append_head *out)
 {
-    struct mailbox_append_head h = { 0 };
+    struct mailbox_append_head h = {0};
     struct slice *keywords;
 
     if (!unpack_varint(&in, &h.size_bytes) || !take_u32(&in, &h.flags) ||
@@ -178,8 +185,9 @@ int pack_fetched(struct buf *out, const struct mailbox_fetched *message, size_t 
     (void)buf_put_bytes(&head, message->body);
     (void)buf_put_bytes(&head, message->preview);
     (void)buf_put_varint(&head, section_count);
-    for (size_t i = 0; i < section_count; i++)      /* 0: no such section; else its size + 1 */
-        (void)buf_put_varint(&head, message->sections[i].exists ? message->sections[i].bytes + 1 : 0);
+    for (size_t i = 0; i < section_count; i++) /* 0: no such section; else its size + 1 */
+        (void)buf_put_varint(&head,
+                             message->sections[i].exists ? message->sections[i].bytes + 1 : 0);
     if (head.overflowed)
         return -1;
     return buf_put_bytes(out, buf_slice(&head));
@@ -187,12 +195,13 @@ int pack_fetched(struct buf *out, const struct mailbox_fetched *message, size_t 
 
 bool unpack_fetched(struct slice head, struct mailbox_fetched *out, size_t *section_count)
 {
-    struct mailbox_fetched m = { 0 };
+    struct mailbox_fetched m = {0};
     uint64_t count;
 
     if (!take_row(&head, &no_row, &m.row) || !unpack_bytes(&head, &m.envelope) ||
         !unpack_bytes(&head, &m.bodystructure) || !unpack_bytes(&head, &m.body) ||
-        !unpack_bytes(&head, &m.preview) || !unpack_varint(&head, &count) || count > MAILBOX_SECTIONS_MAX)
+        !unpack_bytes(&head, &m.preview) || !unpack_varint(&head, &count) ||
+        count > MAILBOX_SECTIONS_MAX)
         return false;
     for (size_t i = 0; i < count; i++) {
         uint64_t v;

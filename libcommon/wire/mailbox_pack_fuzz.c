@@ -1,4 +1,5 @@
-/* mailbox_pack_fuzz.c - the first byte picks a form; whatever parses must pack again and parse to the same bytes. */
+/* mailbox_pack_fuzz.c - the first byte picks a form; whatever parses must pack again and parse to
+ * the same bytes. */
 #include <assert.h>
 #include "wire/mailbox_pack.h"
 
@@ -15,11 +16,13 @@ static void try_lists(uint8_t form, struct slice in, struct arena *a, struct buf
     if (form == 0 && unpack_uid_set(in, a, &set))
         assert(pack_uid_set(out, set) == 0 && unpack_uid_set(buf_slice(out), a, &set));
     if (form == 1 && unpack_folders(in, a, &folders, &n))
-        assert(pack_folders(out, folders, n) == 0 && unpack_folders(buf_slice(out), a, &folders, &n));
+        assert(pack_folders(out, folders, n) == 0 &&
+               unpack_folders(buf_slice(out), a, &folders, &n));
     if (form == 2 && unpack_rows(in, a, &rows, &n))
         assert(pack_rows(out, rows, n) == 0 && unpack_rows(buf_slice(out), a, &rows, &n));
     if (form == 3 && unpack_sections(in, a, &sections, &n))
-        assert(pack_sections(out, sections, n) == 0 && unpack_sections(buf_slice(out), a, &sections, &n));
+        assert(pack_sections(out, sections, n) == 0 &&
+               unpack_sections(buf_slice(out), a, &sections, &n));
 }
 
 static void try_structs(uint8_t form, struct slice in, struct arena *a, struct buf *out)

@@ -1,7 +1,7 @@
 /* mailbox_pack_search.c - packed sections of a FETCH and search trees.
  *
- * Owns nothing. Called by both sides of the RPC. A tree is written depth first; depth and number of nodes are limited, so
- * neither writer nor reader can exhaust a fiber's stack. Never suspends.
+ * Owns nothing. Called by both sides of the RPC. A tree is written depth first; depth and number of
+ * nodes are limited, so neither writer nor reader can exhaust a fiber's stack. Never suspends.
  */
 #include "wire/mailbox_pack_internal.h"
 
@@ -32,7 +32,8 @@ static bool take_section(struct slice *in, struct arena *a, struct mailbox_secti
         if (!take_u32(in, &out->path[i]))
             return false;
     return take_names(in, a, PACK_SECTION_FIELDS_MAX, &out->fields, &out->field_count) &&
-           take_bool(in, &out->decode) && unpack_varint(in, &out->from) && unpack_varint(in, &out->length);
+           take_bool(in, &out->decode) && unpack_varint(in, &out->from) &&
+           unpack_varint(in, &out->length);
 }
 
 int pack_sections(struct buf *out, const struct mailbox_section *sections, size_t count)
@@ -41,7 +42,8 @@ int pack_sections(struct buf *out, const struct mailbox_section *sections, size_
         return -1;
     (void)buf_put_varint(out, count);
     for (size_t i = 0; i < count; i++) {
-        if (sections[i].path_len > MAILBOX_SECTION_DEPTH || sections[i].field_count > PACK_SECTION_FIELDS_MAX)
+        if (sections[i].path_len > MAILBOX_SECTION_DEPTH ||
+            sections[i].field_count > PACK_SECTION_FIELDS_MAX)
             return -1;
         put_section(out, &sections[i]);
     }
@@ -97,7 +99,7 @@ static int put_node(struct buf *out, const struct search_node *node, unsigned de
 
 int pack_search(struct buf *out, const struct search_node *program)
 {
-    static const struct search_node all = { .op = SEARCH_ALL };
+    static const struct search_node all = {.op = SEARCH_ALL};
     size_t left = PACK_SEARCH_NODES_MAX;
 
     return put_node(out, program == NULL ? &all : program, 1, &left);
@@ -110,7 +112,8 @@ static bool children_fit(enum search_op op, size_t count)
     return op == SEARCH_AND || op == SEARCH_OR ? count > 0 : count == 0;
 }
 
-static bool take_node(struct slice *in, struct arena *a, unsigned depth, size_t *left, struct search_node **out)
+static bool take_node(struct slice *in, struct arena *a, unsigned depth, size_t *left,
+                      struct search_node **out)
 {
     struct search_node *node, **end;
     uint32_t op;
@@ -121,8 +124,8 @@ static bool take_node(struct slice *in, struct arena *a, unsigned depth, size_t 
     (*left)--;
     node = ARENA_NEW(a, struct search_node);
     if (!take_u32(in, &op) || op > SEARCH_TEXT || !unpack_varint(in, &node->number) ||
-        !unpack_bytes(in, &node->field) || !unpack_bytes(in, &node->text) || !take_uid_set(in, a, &node->uids) ||
-        !take_count(in, PACK_SEARCH_NODES_MAX, 6, &count))
+        !unpack_bytes(in, &node->field) || !unpack_bytes(in, &node->text) ||
+        !take_uid_set(in, a, &node->uids) || !take_count(in, PACK_SEARCH_NODES_MAX, 6, &count))
         return false;
     node->op = (enum search_op)op;
     if (!children_fit(node->op, count))

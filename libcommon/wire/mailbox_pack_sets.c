@@ -1,7 +1,7 @@
 /* mailbox_pack_sets.c - packed UID sets, rows and lists of names.
  *
- * Owns nothing. Called by the other files of mailbox_pack and by both sides of the RPC. Fails on malformed peer bytes and
- * full buffers. Never suspends.
+ * Owns nothing. Called by the other files of mailbox_pack and by both sides of the RPC. Fails on
+ * malformed peer bytes and full buffers. Never suspends.
  */
 #include "wire/mailbox_pack_internal.h"
 
@@ -35,7 +35,8 @@ bool take_count(struct slice *in, uint64_t max, size_t least, size_t *out)
     return true;
 }
 
-/* ---- UID sets: count, then per range the distance from the end of the one before and its length - 1 ---- */
+/* ---- UID sets: count, then per range the distance from the end of the one before and its length -
+ * 1 ---- */
 
 int pack_uid_set(struct buf *out, struct uid_set set)
 {
@@ -54,7 +55,7 @@ int pack_uid_set(struct buf *out, struct uid_set set)
 
 bool take_uid_set(struct slice *in, struct arena *a, struct uid_set *out)
 {
-    struct uid_set set = { NULL, 0 };
+    struct uid_set set = {NULL, 0};
     uint64_t at = 0;
 
     if (!take_count(in, PACK_RANGES_MAX, 2, &set.count))
@@ -65,7 +66,8 @@ bool take_uid_set(struct slice *in, struct arena *a, struct uid_set *out)
         uint64_t gap, more;
         if (!unpack_varint(in, &gap) || !unpack_varint(in, &more))
             return false;
-        if (gap < (i == 0 ? 1u : 2u) || gap > UINT32_MAX || more > UINT32_MAX || at + gap + more > UINT32_MAX)
+        if (gap < (i == 0 ? 1u : 2u) || gap > UINT32_MAX || more > UINT32_MAX ||
+            at + gap + more > UINT32_MAX)
             return false;
         set.ranges[i].first = (uint32_t)(at + gap);
         set.ranges[i].last = (uint32_t)(at + gap + more);
@@ -95,7 +97,8 @@ void put_row(struct buf *out, const struct mailbox_row *row, const struct mailbo
     (void)buf_put_svarint(out, (int64_t)(row->modseq - before->modseq));
     (void)buf_put_varint(out, row->keywords[0]);
     (void)buf_put_varint(out, row->keywords[1]);
-    (void)buf_put_svarint(out, (int64_t)((uint64_t)row->internal_ms - (uint64_t)before->internal_ms));
+    (void)buf_put_svarint(out,
+                          (int64_t)((uint64_t)row->internal_ms - (uint64_t)before->internal_ms));
     (void)buf_put_svarint(out, (int64_t)((uint64_t)row->saved_ms - (uint64_t)before->saved_ms));
 }
 

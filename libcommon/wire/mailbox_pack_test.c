@@ -1,4 +1,5 @@
-/* mailbox_pack_test.c - packed forms: what was packed comes back (also random values), damaged bytes do not. */
+/* mailbox_pack_test.c - packed forms: what was packed comes back (also random values), damaged
+ * bytes do not. */
 #include "base/secret.h"
 #include "base/test.h"
 #include "wire/mailbox_pack.h"
@@ -10,7 +11,8 @@ static struct uid_set random_set(struct arena *a, size_t ranges)
 
     for (size_t i = 0; i < ranges; i++) {
         uint32_t first = (uint32_t)random_below(UINT32_MAX - 1) + 1;
-        uid_set_add_range(&b, first, first + (uint32_t)random_below(UINT32_MAX - (uint64_t)first + 1) / 1000);
+        uid_set_add_range(&b, first,
+                          first + (uint32_t)random_below(UINT32_MAX - (uint64_t)first + 1) / 1000);
     }
     return uid_set_finish(&b);
 }
@@ -28,17 +30,20 @@ TEST(mailbox_pack, uid_sets_come_back)
 
 TEST(mailbox_pack, uid_sets_that_are_not_normal_are_refused)
 {
-    static const struct { struct slice in; bool good; } row[] = {
-        { LIT("\0"),                              true },
-        { LIT("\1\1\0"),                          true },
-        { LIT("\1\0\0"),                          false },    /* UID 0 */
-        { LIT("\2\1\0\1\0"),                      false },    /* 1,2: adjacent */
-        { LIT("\2\1\0\2\0"),                      true },
-        { LIT("\1\377\377\377\377\17\0"),         true },     /* 4294967295 */
-        { LIT("\1\377\377\377\377\17\1"),         false },    /* beyond it */
-        { LIT("\1\1\0x"),                         false },    /* bytes left over */
-        { LIT("\377\377\377\177\1\0"),            false },    /* a count the bytes cannot hold */
-        { LIT(""),                                false },
+    static const struct {
+        struct slice in;
+        bool good;
+    } row[] = {
+        {LIT("\0"), true},
+        {LIT("\1\1\0"), true},
+        {LIT("\1\0\0"), false},     /* UID 0 */
+        {LIT("\2\1\0\1\0"), false}, /* 1,2: adjacent */
+        {LIT("\2\1\0\2\0"), true},
+        {LIT("\1\377\377\377\377\17\0"), true},  /* 4294967295 */
+        {LIT("\1\377\377\377\377\17\1"), false}, /* beyond it */
+        {LIT("\1\1\0x"), false},                 /* bytes left over */
+        {LIT("\377\377\377\177\1\0"), false},    /* a count the bytes cannot hold */
+        {LIT(""), false},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
@@ -50,30 +55,49 @@ TEST(mailbox_pack, uid_sets_that_are_not_normal_are_refused)
 static struct mailbox_row random_row(uint32_t uid)
 {
     return (struct mailbox_row){
-        .uid = uid, .size = (uint32_t)random_u64(), .flags = (uint32_t)random_below(32), .modseq = random_u64() >> 1,
-        .keywords = { random_u64(), random_u64() >> 32 }, .internal_ms = (int64_t)random_u64(),
+        .uid = uid,
+        .size = (uint32_t)random_u64(),
+        .flags = (uint32_t)random_below(32),
+        .modseq = random_u64() >> 1,
+        .keywords = {random_u64(), random_u64() >> 32},
+        .internal_ms = (int64_t)random_u64(),
         .saved_ms = (int64_t)random_u64(),
     };
 }
 
 static bool row_equal(const struct mailbox_row *a, const struct mailbox_row *b)
 {
-    return a->uid == b->uid && a->size == b->size && a->flags == b->flags && a->modseq == b->modseq &&
-           a->keywords[0] == b->keywords[0] && a->keywords[1] == b->keywords[1] &&
-           a->internal_ms == b->internal_ms && a->saved_ms == b->saved_ms;
+    return a->uid == b->uid && a->size == b->size && a->flags == b->flags &&
+           a->modseq == b->modseq && a->keywords[0] == b->keywords[0] &&
+           a->keywords[1] == b->keywords[1] && a->internal_ms == b->internal_ms &&
+           a->saved_ms == b->saved_ms;
 }
 
 TEST(mailbox_pack, changes_come_back_and_cuts_are_noticed)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
     struct mailbox_row rows[50];
-    struct slice keywords[] = { LIT("$Forwarded"), LIT("Work") };
-    struct mailbox_changes in = {
-        .modseq = UINT64_MAX >> 1, .rows = rows, .row_count = COUNT(rows), .vanished = random_set(t->arena, 9),
-        .keywords = keywords, .keyword_count = 2, .drain_left = 5,
-        .folder = { .id = 77, .path = LIT("A/B"), .special_use = LIT("\\Sent"), .subscribed = true, .exists = true,
-                    .uidvalidity = 5, .uidnext = UINT32_MAX, .messages = 50, .size_bytes = UINT64_MAX },
-    }, back;
+    struct slice keywords[] = {LIT("$Forwarded"), LIT("Work")};
+    struct mailbox_changes in =
+                               {
+                                   .modseq = UINT64_MAX >> 1,
+                                   .rows = rows,
+                                   .row_count = COUNT(rows),
+                                   .vanished = random_set(t->arena, 9),
+                                   .keywords = keywords,
+                                   .keyword_count = 2,
+                                   .drain_left = 5,
+                                   .folder = {.id = 77,
+                                              .path = LIT("A/B"),
+                                              .special_use = LIT("\\Sent"),
+                                              .subscribed = true,
+                                              .exists = true,
+                                              .uidvalidity = 5,
+                                              .uidnext = UINT32_MAX,
+                                              .messages = 50,
+                                              .size_bytes = UINT64_MAX},
+                               },
+                           back;
 
     for (size_t i = 0; i < COUNT(rows); i++)
         rows[i] = random_row((uint32_t)(i * 1000 + 1 + random_below(1000)));
@@ -96,14 +120,22 @@ TEST(mailbox_pack, changes_come_back_and_cuts_are_noticed)
 TEST(mailbox_pack, view_and_stored_come_back)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
-    struct mailbox_view view = { .folder = { .id = 1, .path = LIT("INBOX"), .exists = true }, .modseq = 9,
-                                 .uids = random_set(t->arena, 3), .first_unseen_uid = 4 }, view_back;
-    struct mailbox_stored stored = { .from_modseq = 8, .modseq = 9, .conflicts = random_set(t->arena, 2) }, stored_back;
+    struct mailbox_view view = {.folder = {.id = 1, .path = LIT("INBOX"), .exists = true},
+                                .modseq = 9,
+                                .uids = random_set(t->arena, 3),
+                                .first_unseen_uid = 4},
+                        view_back;
+    struct mailbox_stored stored = {.from_modseq = 8,
+                                    .modseq = 9,
+                                    .conflicts = random_set(t->arena, 2)},
+                          stored_back;
 
     REQUIRE(pack_view(&out, &view) == 0 && unpack_view(buf_slice(&out), t->arena, &view_back));
-    CHECK(uid_set_equal(view.uids, view_back.uids) && view_back.first_unseen_uid == 4 && view_back.modseq == 9);
+    CHECK(uid_set_equal(view.uids, view_back.uids) && view_back.first_unseen_uid == 4 &&
+          view_back.modseq == 9);
     buf_reset(&out);
-    REQUIRE(pack_stored(&out, &stored) == 0 && unpack_stored(buf_slice(&out), t->arena, &stored_back));
+    REQUIRE(pack_stored(&out, &stored) == 0 &&
+            unpack_stored(buf_slice(&out), t->arena, &stored_back));
     CHECK(uid_set_equal(stored.conflicts, stored_back.conflicts) && stored_back.keywords == NULL);
     CHECK_INT(9, stored_back.modseq);
 }
@@ -111,11 +143,17 @@ TEST(mailbox_pack, view_and_stored_come_back)
 TEST(mailbox_pack, sections_come_back)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
-    struct slice fields[] = { LIT("subject"), LIT("from") };
+    struct slice fields[] = {LIT("subject"), LIT("from")};
     const struct mailbox_section in[] = {
-        { .kind = SECTION_ALL, .length = UINT64_MAX },
-        { .kind = SECTION_FIELDS, .path = { 2, 1 }, .path_len = 2, .fields = fields, .field_count = 2, .from = 3, .length = 9 },
-        { .kind = SECTION_ALL, .path = { 1 }, .path_len = 1, .decode = true, .length = 10 },
+        {.kind = SECTION_ALL, .length = UINT64_MAX},
+        {.kind = SECTION_FIELDS,
+         .path = {2, 1},
+         .path_len = 2,
+         .fields = fields,
+         .field_count = 2,
+         .from = 3,
+         .length = 9},
+        {.kind = SECTION_ALL, .path = {1}, .path_len = 1, .decode = true, .length = 10},
     };
     struct mailbox_section *back;
     size_t n;
@@ -126,7 +164,7 @@ TEST(mailbox_pack, sections_come_back)
     CHECK(back[1].path[1] == 1 && back[1].field_count == 2 && back[1].from == 3);
     CHECK_SLICE(LIT("from"), back[1].fields[1]);
     CHECK(back[2].decode);
-    CHECK(!unpack_sections(LIT("\1\7\0\0\0\0\0"), t->arena, &back, &n));        /* no such kind */
+    CHECK(!unpack_sections(LIT("\1\7\0\0\0\0\0"), t->arena, &back, &n)); /* no such kind */
     CHECK(pack_sections(&out, in, MAILBOX_SECTIONS_MAX + 1) < 0);
 }
 
@@ -143,13 +181,15 @@ static struct search_node *nest(struct arena *a, unsigned depth)
 TEST(mailbox_pack, search_trees_come_back_up_to_their_depth)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
-    struct search_node text = { .op = SEARCH_HEADER, .field = LIT("subject"), .text = LIT("gr\303\274n") };
-    struct search_node flag = { .op = SEARCH_FLAG, .number = FLAG_SEEN, .next = &text };
-    struct search_node both = { .op = SEARCH_OR, .children = &flag };
+    struct search_node text = {
+        .op = SEARCH_HEADER, .field = LIT("subject"), .text = LIT("gr\303\274n")};
+    struct search_node flag = {.op = SEARCH_FLAG, .number = FLAG_SEEN, .next = &text};
+    struct search_node both = {.op = SEARCH_OR, .children = &flag};
     struct search_node *back;
 
     REQUIRE(pack_search(&out, &both) == 0 && unpack_search(buf_slice(&out), t->arena, &back));
-    CHECK(back->op == SEARCH_OR && back->children->op == SEARCH_FLAG && back->children->number == FLAG_SEEN);
+    CHECK(back->op == SEARCH_OR && back->children->op == SEARCH_FLAG &&
+          back->children->number == FLAG_SEEN);
     CHECK_SLICE(LIT("subject"), back->children->next->field);
     CHECK_SLICE(LIT("gr\303\274n"), back->children->next->text);
     CHECK(back->children->next->next == NULL);
@@ -158,16 +198,24 @@ TEST(mailbox_pack, search_trees_come_back_up_to_their_depth)
     CHECK(pack_search(&out, nest(t->arena, PACK_SEARCH_DEPTH_MAX)) == 0);
     CHECK(unpack_search(buf_slice(&out), t->arena, &back));
     CHECK(pack_search(&out, nest(t->arena, PACK_SEARCH_DEPTH_MAX + 1)) < 0);
-    CHECK(!unpack_search(LIT("\3\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0"), t->arena, &back));    /* NOT with two children */
+    CHECK(!unpack_search(LIT("\3\0\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0"), t->arena,
+                         &back)); /* NOT with two children */
 }
 
 TEST(mailbox_pack, fetch_and_append_heads_come_back)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
-    struct mailbox_fetched in = { .row = random_row(12), .envelope = LIT("(NIL)"), .preview = LIT("hi") }, back;
+    struct mailbox_fetched in = {.row = random_row(12),
+                                 .envelope = LIT("(NIL)"),
+                                 .preview = LIT("hi")},
+                           back;
     struct slice keyword = LIT("$Junk"), whole, head;
-    struct mailbox_append_head append = { .size_bytes = 50u << 20, .flags = FLAG_DRAFT, .keywords = &keyword,
-                                          .keyword_count = 1, .internal_ms = -5 }, append_back;
+    struct mailbox_append_head append = {.size_bytes = 50u << 20,
+                                         .flags = FLAG_DRAFT,
+                                         .keywords = &keyword,
+                                         .keyword_count = 1,
+                                         .internal_ms = -5},
+                               append_back;
     size_t sections;
 
     in.sections[0].exists = true;
@@ -183,7 +231,9 @@ TEST(mailbox_pack, fetch_and_append_heads_come_back)
     CHECK_SLICE(in.preview, back.preview);
 
     buf_reset(&out);
-    REQUIRE(pack_append_head(&out, &append) == 0 && unpack_append_head(buf_slice(&out), t->arena, &append_back));
-    CHECK(append_back.size_bytes == 50u << 20 && append_back.flags == FLAG_DRAFT && append_back.internal_ms == -5);
+    REQUIRE(pack_append_head(&out, &append) == 0 &&
+            unpack_append_head(buf_slice(&out), t->arena, &append_back));
+    CHECK(append_back.size_bytes == 50u << 20 && append_back.flags == FLAG_DRAFT &&
+          append_back.internal_ms == -5);
     CHECK_SLICE(keyword, append_back.keywords[0]);
 }

@@ -1,7 +1,7 @@
 /* rpc_frame.c - the frames of the RPC between daemons: see rpc_frame.h and proto/README.md.
  *
- * Owns nothing beyond the json_t of a parsed text. Called by libcommon/rpc. Fails only on malformed peer bytes and full
- * buffers. Never suspends.
+ * Owns nothing beyond the json_t of a parsed text. Called by libcommon/rpc. Fails only on malformed
+ * peer bytes and full buffers. Never suspends.
  */
 #include "wire/rpc_frame.h"
 
@@ -38,7 +38,8 @@ bool rpc_piece_parse(struct slice frame, struct rpc_piece_frame *out)
     return out->id != 0;
 }
 
-void rpc_piece_format_header(uint32_t id, uint16_t piece, uint16_t flags, char out[RPC_HEADER_BYTES])
+void rpc_piece_format_header(uint32_t id, uint16_t piece, uint16_t flags,
+                             char out[RPC_HEADER_BYTES])
 {
     put_u16(out, (uint16_t)(id >> 16));
     put_u16(out + 2, (uint16_t)(id & 0xffff));
@@ -48,7 +49,8 @@ void rpc_piece_format_header(uint32_t id, uint16_t piece, uint16_t flags, char o
 
 /* ---- parsing text frames ---- */
 
-static int parse_pieces(const json_t *root, struct arena *in, struct rpc_text *out, struct fault *why)
+static int parse_pieces(const json_t *root, struct arena *in, struct rpc_text *out,
+                        struct fault *why)
 {
     const json_t *bin = json_object_get(root, "bin");
     size_t count = json_array_size(bin);
@@ -111,8 +113,8 @@ static int parse_fault(const json_t *fault, struct rpc_text *out, struct fault *
     out->fault.code = fault_code_parse(code);
     if (out->fault.code == FAULT_NONE)
         out->fault.code = FAULT_IO;
-    if (!slice_copy_cstr(slice_head(json_get_slice(fault, "text"), RPC_FAULT_TEXT_MAX), out->fault.text,
-                         sizeof(out->fault.text)))
+    if (!slice_copy_cstr(slice_head(json_get_slice(fault, "text"), RPC_FAULT_TEXT_MAX),
+                         out->fault.text, sizeof(out->fault.text)))
         out->fault.text[0] = '\0';
     return 0;
 }
@@ -160,7 +162,7 @@ static int parse_root(struct arena *in, struct rpc_text *out, struct fault *why)
 
 int rpc_text_parse(struct slice frame, struct arena *in, struct rpc_text *out, struct fault *why)
 {
-    struct rpc_text text = { 0 };
+    struct rpc_text text = {0};
 
     if (json_parse(frame, RPC_TEXT_BYTES_MAX, &text.root, why) < 0)
         return fault_set(why, FAULT_PROTOCOL, "rpc: text frame is no JSON");
@@ -240,8 +242,8 @@ int rpc_text_format_request(const struct rpc_request_head *head, struct buf *out
     return buf_append_char(out, '}') < 0 || out->overflowed ? -1 : 0;
 }
 
-int rpc_text_format_ok(uint32_t id, const json_t *ok, const uint64_t *piece_bytes, size_t piece_count, bool more,
-                       struct buf *out)
+int rpc_text_format_ok(uint32_t id, const json_t *ok, const uint64_t *piece_bytes,
+                       size_t piece_count, bool more, struct buf *out)
 {
     (void)buf_append(out, LIT("{\"id\":"));
     (void)buf_append_u64(out, id);

@@ -1,4 +1,5 @@
-/* rpc_frame_fuzz.c - no byte sequence of a peer crashes the frame parsers; what parses as a piece formats back. */
+/* rpc_frame_fuzz.c - no byte sequence of a peer crashes the frame parsers; what parses as a piece
+ * formats back. */
 #include <assert.h>
 #include "wire/rpc_frame.h"
 

@@ -4,27 +4,33 @@
 
 TEST(rpc_frame, takes_only_its_five_forms)
 {
-    static const struct { const char *in; int kind; } row[] = {
-        { "{\"id\":7,\"do\":\"messages.fetch\",\"session\":\"ab\",\"args\":{\"a\":1},\"ttl_ms\":5000,\"bin\":[3,0]}", RPC_REQUEST },
-        { "{\"id\":7,\"do\":\"x\",\"args\":{},\"op\":\"000102030405060708090a0b0c0d0e0f\"}", RPC_REQUEST },
-        { "{\"id\":4294967295,\"ok\":{}}", RPC_OK },
-        { "{\"id\":1,\"fault\":{\"code\":\"not_found\",\"text\":\"gone\"}}", RPC_FAULT },
-        { "{\"id\":1,\"credit\":262144}", RPC_CREDIT },
-        { "{\"id\":1,\"cancel\":true}", RPC_CANCEL },
-        { "{\"id\":0,\"ok\":{}}", -1 },
-        { "{\"id\":4294967296,\"ok\":{}}", -1 },
-        { "{\"ok\":{}}", -1 },
-        { "{\"id\":1}", -1 },
-        { "{\"id\":1,\"ok\":3}", -1 },
-        { "{\"id\":1,\"credit\":-1}", -1 },
-        { "{\"id\":1,\"do\":\"x\"}", -1 },
-        { "{\"id\":1,\"do\":\"x y\",\"args\":{}}", -1 },
-        { "{\"id\":1,\"do\":\"x\",\"args\":{},\"op\":\"00\"}", -1 },
-        { "{\"id\":1,\"do\":\"x\",\"args\":{},\"bin\":[-1]}", -1 },
-        { "{\"id\":1,\"do\":\"x\",\"args\":{},\"bin\":{}}", -1 },
-        { "{\"id\":1,\"do\":\"x\",\"args\":{},\"ttl_ms\":-4}", -1 },
-        { "[]", -1 },
-        { "", -1 },
+    static const struct {
+        const char *in;
+        int kind;
+    } row[] = {
+        {"{\"id\":7,\"do\":\"messages.fetch\",\"session\":\"ab\",\"args\":{\"a\":1},\"ttl_ms\":"
+         "5000,\"bin\":[3,0]}",
+         RPC_REQUEST},
+        {"{\"id\":7,\"do\":\"x\",\"args\":{},\"op\":\"000102030405060708090a0b0c0d0e0f\"}",
+         RPC_REQUEST},
+        {"{\"id\":4294967295,\"ok\":{}}", RPC_OK},
+        {"{\"id\":1,\"fault\":{\"code\":\"not_found\",\"text\":\"gone\"}}", RPC_FAULT},
+        {"{\"id\":1,\"credit\":262144}", RPC_CREDIT},
+        {"{\"id\":1,\"cancel\":true}", RPC_CANCEL},
+        {"{\"id\":0,\"ok\":{}}", -1},
+        {"{\"id\":4294967296,\"ok\":{}}", -1},
+        {"{\"ok\":{}}", -1},
+        {"{\"id\":1}", -1},
+        {"{\"id\":1,\"ok\":3}", -1},
+        {"{\"id\":1,\"credit\":-1}", -1},
+        {"{\"id\":1,\"do\":\"x\"}", -1},
+        {"{\"id\":1,\"do\":\"x y\",\"args\":{}}", -1},
+        {"{\"id\":1,\"do\":\"x\",\"args\":{},\"op\":\"00\"}", -1},
+        {"{\"id\":1,\"do\":\"x\",\"args\":{},\"bin\":[-1]}", -1},
+        {"{\"id\":1,\"do\":\"x\",\"args\":{},\"bin\":{}}", -1},
+        {"{\"id\":1,\"do\":\"x\",\"args\":{},\"ttl_ms\":-4}", -1},
+        {"[]", -1},
+        {"", -1},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
@@ -43,11 +49,18 @@ TEST(rpc_frame, a_request_comes_back_as_it_was_written)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(RPC_TEXT_BYTES_MAX);
     AUTO(json_release) json_t *args = json_object();
-    static const unsigned char op[RPC_OP_BYTES] = { 1, 2, 0xfe };
-    const uint64_t sizes[] = { 0, 123456789012 };
+    static const unsigned char op[RPC_OP_BYTES] = {1, 2, 0xfe};
+    const uint64_t sizes[] = {0, 123456789012};
     const struct rpc_request_head head = {
-        .id = 9, .action = "messages.append", .session = LIT("00ff"), .op = op, .args = args,
-        .ttl_ms = 77, .piece_bytes = sizes, .piece_count = 2, .more = true,
+        .id = 9,
+        .action = "messages.append",
+        .session = LIT("00ff"),
+        .op = op,
+        .args = args,
+        .ttl_ms = 77,
+        .piece_bytes = sizes,
+        .piece_count = 2,
+        .more = true,
     };
     struct rpc_text text;
     struct fault why;
@@ -83,14 +96,17 @@ TEST(rpc_frame, a_fault_keeps_code_and_text)
 
 TEST(rpc_frame, piece_headers_are_checked)
 {
-    static const struct { struct slice in; bool good; } row[] = {
-        { LIT("\0\0\0\1\0\2\0\0abc"), true },
-        { LIT("\0\0\0\1\0\2\0\1"),    true },
-        { LIT("\0\0\0\1\0\2\0\3x"),   true },
-        { LIT("\0\0\0\1\0\2\0\2x"),   false },     /* the end of all, but not of the piece */
-        { LIT("\0\0\0\1\0\2\0\4x"),   false },
-        { LIT("\0\0\0\0\0\2\0\1x"),   false },     /* id 0 */
-        { LIT("\0\0\0\1\0\2\0"),      false },
+    static const struct {
+        struct slice in;
+        bool good;
+    } row[] = {
+        {LIT("\0\0\0\1\0\2\0\0abc"), true},
+        {LIT("\0\0\0\1\0\2\0\1"), true},
+        {LIT("\0\0\0\1\0\2\0\3x"), true},
+        {LIT("\0\0\0\1\0\2\0\2x"), false}, /* the end of all, but not of the piece */
+        {LIT("\0\0\0\1\0\2\0\4x"), false},
+        {LIT("\0\0\0\0\0\2\0\1x"), false}, /* id 0 */
+        {LIT("\0\0\0\1\0\2\0"), false},
     };
 
     for (size_t i = 0; i < COUNT(row); i++) {
