@@ -53,6 +53,10 @@ void arena_reset(struct arena *a)
         a->newest = b->next;
         free(b);
     }
+    if (a->first != NULL && a->first->cap > BLOCK_MOST) {      /* one large request must not stay for ever */
+        free(a->first);
+        a->first = a->newest = NULL;
+    }
     if (a->first != NULL)
         a->first->used = 0;
     a->used = 0;

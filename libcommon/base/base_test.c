@@ -43,6 +43,8 @@ TEST(slice, utf8)
     static const struct { const char *in; bool ok; } row[] = {
         { "plain", true }, { "\xc3\xa9", true }, { "\xed\x95\x9c", true }, { "\xf0\x9f\x98\x80", true },
         { "\xc0\x80", false }, { "\xed\xa0\x80", false }, { "\xf4\x90\x80\x80", false }, { "\xc3", false }, { "\x80", false },
+        { "sixteen ascii bytes and \xc3\xa9 then more of them", true }, { "1234567\xc3\xa9", true }, { "12345678\xc3", false },
+        { "1234567\xff" "12345678", false },
     };
 
     for (size_t i = 0; i < COUNT(row); i++)
@@ -133,6 +135,28 @@ TEST(encode, round_trips_and_refusals)
     CHECK(base64url_decode(t->arena, LIT("_-8"), &out) && out.n == 2);
 }
 
+TEST(arena, forgets_a_large_request)
+{
+    AUTO(arena_free) struct arena *a = arena_new(256);
+
+    (void)arena_alloc(a, 1 << 20);
+    arena_reset(a);
+    CHECK_INT(0, arena_used_bytes(a));
+    CHECK_STR("again", arena_copy(a, LIT("again")));
+}
+
+TEST(secret, digests)
+{
+    unsigned char out[32];
+
+    sha256(LIT("abc"), out);           /* FIPS 180-4 */
+    CHECK_STR("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+              hex_encode(t->arena, slice_make(out, sizeof(out))));
+    hmac_sha256(LIT("Jefe"), LIT("what do ya want for nothing?"), out);        /* RFC 4231 4.3 */
+    CHECK_STR("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+              hex_encode(t->arena, slice_make(out, sizeof(out))));
+}
+
 TEST(time, dates)
 {
     int64_t ms;
@@ -141,6 +165,8 @@ TEST(time, dates)
     CHECK_STR("Tue, 14 Nov 2023 22:13:20 +0000", slice_of(date_format_rfc5322(1700000000007).s));
     CHECK(date_parse_iso(LIT("2023-11-14T22:13:20.007Z"), &ms) && ms == 1700000000007);
     CHECK(date_parse_iso(LIT("2023-11-14T22:13:20Z"), &ms) && ms == 1700000000000);
+    CHECK(date_parse_iso(LIT("2024-02-29T00:00:00Z"), &ms) && !date_parse_iso(LIT("2023-02-29T00:00:00Z"), &ms));
+    CHECK(!date_parse_iso(LIT("2023-06-31T00:00:00Z"), &ms) && !date_parse_iso(LIT("2023-06-00T00:00:00Z"), &ms));
     CHECK(!date_parse_iso(LIT("2023-11-14 22:13:20Z"), &ms) && !date_parse_iso(LIT("2023-13-14T22:13:20Z"), &ms));
 }
 
@@ -244,6 +270,40 @@ TEST(log, escapes_what_peers_send)
     REQUIRE_OK(json_parse(slice_trim(buf_slice(&lines)), 4096, &v, &why), &why);
     CHECK_INT(-3, json_get_int(v, "n", 0));
     CHECK_STR("t.x", json_get_slice(v, "event"));
+}
+
+TEST(log, keeps_a_line_whole_however_long)
+{
+    AUTO(buf_free) struct buf lines = BUF_INIT(65536);
+    AUTO(json_release) json_t *v = NULL;
+    char bad[512];
+    struct slice s = slice_make(bad, sizeof(bad));
+    struct fault why;
+
+    memset(bad, 0x01, sizeof(bad));
+    log_capture(keep_line, &lines);
+    log_event(LOG_INFO, "t.x", F_SLICE("a", s), F_SLICE("b", s), F_SLICE("c", s), F_SLICE("d", s), F_SLICE("e", s),
+              F_SLICE("f", s), F_INT("last", 1));
+    log_capture(NULL, NULL);
+    REQUIRE(lines.n > 0 && lines.p[lines.n - 1] == '\n');
+    REQUIRE_OK(json_parse(buf_slice(&lines), 65536, &v, &why), &why);
+    CHECK_INT(1, json_get_int(v, "last", 0));
+}
+
+TEST(secret, many_come_and_go)
+{
+    enum { MANY = 1500 };
+    struct secret *s[MANY], *large = secret_random(SECRET_MAX_BYTES);
+
+    for (uint32_t i = 0; i < MANY; i++)
+        s[i] = secret_new(slice_make(&i, sizeof(i)));
+    for (uint32_t i = 0; i < MANY; i++)
+        CHECK_SLICE(slice_make(&i, sizeof(i)), secret_slice(s[i]));
+    CHECK_INT(SECRET_MAX_BYTES, secret_slice(large).n);
+    for (uint32_t i = 0; i < MANY; i++)
+        secret_unref(&s[i]);
+    secret_unref(&large);
+    CHECK(s[0] == NULL && large == NULL);
 }
 
 TEST(secret, equal_and_ids)

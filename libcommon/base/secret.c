@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/time.h"
@@ -31,16 +32,25 @@ static struct secret *free_slots;
 static unsigned slab_count;
 static bool lock_failed;
 
+/* Between two pages that nobody may touch: an overrun from elsewhere faults instead of reading keys. */
+static unsigned char *slab_map(size_t bytes)
+{
+    size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *all = mmap(NULL, bytes + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (all == MAP_FAILED || mprotect(all + guard, bytes, PROT_READ | PROT_WRITE) < 0)
+        abort();
+    return all + guard;
+}
+
 static void slab_add(void)
 {
     size_t bytes = (size_t)SLOT_SMALL * SLOTS_PER_SLAB;
-    unsigned char *pages;
-    struct secret *slots;
+    unsigned char *pages = slab_map(bytes);
+    struct secret *slots = calloc(SLOTS_PER_SLAB, sizeof(*slots));
 
     assert(slab_count < SLABS_MAX);
-    pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    slots = calloc(SLOTS_PER_SLAB, sizeof(*slots));
-    if (pages == MAP_FAILED || slots == NULL)
+    if (slots == NULL)
         abort();
     if (mlock(pages, bytes) < 0)
         lock_failed = true;
@@ -115,6 +125,8 @@ struct secret *secret_random(size_t n)
     unsigned char bytes[SECRET_MAX_BYTES];
     struct secret *s;
 
+    if (n > sizeof(bytes))
+        abort();
     random_bytes(bytes, n);
     s = secret_new(slice_make(bytes, n));
     memory_wipe(bytes, n);

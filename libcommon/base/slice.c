@@ -7,46 +7,6 @@
 #include <pthread.h>
 #include <sodium.h>
 
-struct slice slice_of(const char *cstr)
-{
-    return (struct slice){ cstr, cstr != NULL ? strlen(cstr) : 0 };
-}
-
-struct slice slice_make(const void *p, size_t n)
-{
-    return (struct slice){ p, n };
-}
-
-char ascii_lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
-}
-
-char ascii_upper(char c)
-{
-    return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
-}
-
-bool ascii_is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-bool ascii_is_alpha(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-bool ascii_is_alnum(char c)
-{
-    return ascii_is_alpha(c) || ascii_is_digit(c);
-}
-
-bool ascii_is_space(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 bool slice_equal(struct slice a, struct slice b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
@@ -149,10 +109,15 @@ ptrdiff_t slice_find(struct slice s, struct slice needle)
 
 ptrdiff_t slice_find_nocase(struct slice s, struct slice needle)
 {
+    char first;
+
+    if (needle.n == 0)
+        return 0;
     if (needle.n > s.n)
         return -1;
+    first = ascii_lower(needle.p[0]);
     for (size_t i = 0; i + needle.n <= s.n; i++)
-        if (slice_equal_nocase(slice_sub(s, i, needle.n), needle))
+        if (ascii_lower(s.p[i]) == first && slice_equal_nocase(slice_make(s.p + i, needle.n), needle))
             return (ptrdiff_t)i;
     return -1;
 }
@@ -238,19 +203,30 @@ uint64_t slice_hash(struct slice s)
     return h;
 }
 
-bool slice_is_ascii(struct slice s)
+/* How many bytes at the front are ASCII, eight at a time. */
+static size_t ascii_run(const unsigned char *p, size_t n)
 {
-    for (size_t i = 0; i < s.n; i++)
-        if ((unsigned char)s.p[i] > 127)
-            return false;
-    return true;
+    size_t i = 0;
+    uint64_t word;
+
+    for (; i + sizeof(word) <= n; i += sizeof(word)) {
+        memcpy(&word, p + i, sizeof(word));
+        if ((word & 0x8080808080808080u) != 0)
+            break;
+    }
+    while (i < n && p[i] < 0x80)
+        i++;
+    return i;
 }
 
-/* Length of the sequence at p, 0 when it is not one (RFC 3629 4). */
+bool slice_is_ascii(struct slice s)
+{
+    return ascii_run((const unsigned char *)s.p, s.n) == s.n;
+}
+
+/* Length of the sequence at p, which is not ASCII; 0 when it is not one (RFC 3629 4). */
 static size_t utf8_sequence(const unsigned char *p, size_t left)
 {
-    if (p[0] < 0x80)
-        return 1;
     if (p[0] >= 0xc2 && p[0] <= 0xdf)
         return left >= 2 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
     if (p[0] >= 0xe0 && p[0] <= 0xef) {
@@ -274,7 +250,7 @@ bool slice_is_utf8(struct slice s)
 {
     const unsigned char *p = (const unsigned char *)s.p;
 
-    for (size_t i = 0; i < s.n;) {
+    for (size_t i = ascii_run(p, s.n); i < s.n; i += ascii_run(p + i, s.n - i)) {
         size_t n = utf8_sequence(p + i, s.n - i);
 
         if (n == 0)

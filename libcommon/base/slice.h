@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <string.h>
 #include "base/macros.h"
 
 struct slice {
@@ -16,8 +17,46 @@ struct slice {
 #define LIT(literal) ((struct slice){ (literal), sizeof(literal) - 1 })
 #define SLICE(s)     (int)(s).n, (s).p            /* for "%.*s" */
 
-struct slice slice_of(const char *cstr);           /* NULL gives SLICE_NONE */
-struct slice slice_make(const void *p, size_t n);
+/* Called for each byte or token of bulk data, so here and not behind a call. */
+static inline struct slice slice_make(const void *p, size_t n)
+{
+    return (struct slice){ (const char *)p, n };
+}
+
+static inline struct slice slice_of(const char *cstr)            /* NULL gives SLICE_NONE */
+{
+    return (struct slice){ cstr, cstr != NULL ? strlen(cstr) : 0 };
+}
+
+static inline char ascii_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static inline char ascii_upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+}
+
+static inline bool ascii_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static inline bool ascii_is_alpha(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static inline bool ascii_is_alnum(char c)
+{
+    return ascii_is_alpha(c) || ascii_is_digit(c);
+}
+
+static inline bool ascii_is_space(char c)                        /* SP HT CR LF VT FF */
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 bool slice_equal(struct slice a, struct slice b);
 bool slice_equal_nocase(struct slice a, struct slice b);
@@ -53,12 +92,6 @@ bool slice_copy_cstr(struct slice s, char *out, size_t size) MUST_CHECK;
 
 uint64_t slice_hash(struct slice s);               /* keyed per process (SipHash); not for storage */
 
-char ascii_lower(char c);
-char ascii_upper(char c);
-bool ascii_is_digit(char c);
-bool ascii_is_alpha(char c);
-bool ascii_is_alnum(char c);
-bool ascii_is_space(char c);                       /* SP HT CR LF VT FF */
 /* Valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 bool slice_is_utf8(struct slice s);
 bool slice_is_ascii(struct slice s);

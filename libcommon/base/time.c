@@ -159,6 +159,14 @@ static bool mark(struct slice *s, char c)
     return true;
 }
 
+static int days_in_month(int year, int month)
+{
+    static const char days[12] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+    return days[month - 1] + (month == 2 && leap ? 1 : 0);
+}
+
 /* The form date_format_iso() writes; the fraction may be missing. Only UTC ("Z"). */
 bool date_parse_iso(struct slice s, int64_t *wall_ms)
 {
@@ -171,7 +179,8 @@ bool date_parse_iso(struct slice s, int64_t *wall_ms)
         return false;
     if (mark(&s, '.') && !digits(&s, 3, &ms))
         return false;
-    if (!mark(&s, 'Z') || s.n != 0 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
+    if (!mark(&s, 'Z') || s.n != 0 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+        tm.tm_mday > days_in_month(tm.tm_year, tm.tm_mon) ||
         tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
         return false;
     tm.tm_year -= 1900;
