@@ -29,7 +29,7 @@ static char *put_keywords(struct buf *out, char *p, const struct mailbox_row *ro
     bool space = row->flags != 0;
 
     buf_end_at(out, p);
-    for (unsigned word = 0; word < 2; word++)
+    for (size_t word = 0; word < 2; word++)
         for (uint64_t left = row->keywords[word]; left; left &= left - 1) {
             size_t i = word * 64 + (size_t)__builtin_ctzll(left);
             if (i >= view->keyword_count)

@@ -225,7 +225,7 @@ static struct slice normalise_inbox(struct imap_cursor *c, struct slice path)
 
 static bool decode_name(struct imap_cursor *c, struct slice raw, struct slice *out)
 {
-    if (raw.n > IMAP_NAME_MAX * 3)
+    if (raw.n > (size_t)IMAP_NAME_MAX * 3)
         return imap_expected(c, "mailbox name is too long");
     if (!c->utf8 && slice_is_ascii(raw)) {
         if (!imap_name_decode(raw, c->in, out))

@@ -116,7 +116,7 @@ bool imap_take_date_time(struct imap_cursor *c, int64_t *ms)
         return false;
     if (hour > 23 || minute > 59 || second > 60)
         return imap_expected(c, "there is no such time");
-    *ms = days * 86400000 + ((int64_t)hour * 3600 + minute * 60 + second) * 1000 - offset_ms;
+    *ms = days * 86400000 + ((int64_t)hour * 3600 + (int64_t)minute * 60 + second) * 1000 - offset_ms;
     return true;
 }
 
@@ -148,6 +148,7 @@ char *imap_write_date_time(char *p, int64_t ms)
     p = put_two(p, second / 60 % 60);
     *p++ = ':';
     p = put_two(p, second % 60);
-    memcpy(p, " +0000\"", 7);
-    return p + 7;
+    for (const char *zone = " +0000\""; *zone; zone++)
+        *p++ = *zone;
+    return p;
 }

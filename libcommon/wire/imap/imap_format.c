@@ -75,7 +75,7 @@ int imap_put_flags(struct buf *out, uint32_t flags, const uint64_t bits[2], cons
 
     (void)buf_append_char(out, '(');
     (void)buf_append(out, text);
-    for (unsigned word = 0; word < 2; word++)
+    for (size_t word = 0; word < 2; word++)
         for (uint64_t left = bits[word]; left; left &= left - 1) {
             size_t i = word * 64 + (size_t)__builtin_ctzll(left);
             if (i >= keyword_count)

@@ -14,7 +14,7 @@ struct search_parser {
     unsigned depth;
 };
 
-static bool take_key(struct search_parser *p, struct search_node **out);
+static struct search_node *take_key(struct search_parser *p);       /* NULL: the cursor says why */
 
 static struct search_node *node_new(struct search_parser *p, enum search_op op)
 {
@@ -91,45 +91,45 @@ struct key_row {
     enum key_argument argument;
     enum search_op op;
     uint32_t flag;
-    const char *field;
     bool negated;
+    const char *field;
 };
 
 static const struct key_row keys[] = {
-    { "ALL", ARG_NONE, SEARCH_ALL, 0, NULL, false },
-    { "OLD", ARG_NONE, SEARCH_ALL, 0, NULL, false },             /* \Recent is never set */
-    { "NEW", ARG_NONE, SEARCH_ALL, 0, NULL, true },
-    { "RECENT", ARG_NONE, SEARCH_ALL, 0, NULL, true },
-    { "ANSWERED", ARG_FLAG, SEARCH_FLAG, FLAG_ANSWERED, NULL, false },
-    { "DELETED", ARG_FLAG, SEARCH_FLAG, FLAG_DELETED, NULL, false },
-    { "DRAFT", ARG_FLAG, SEARCH_FLAG, FLAG_DRAFT, NULL, false },
-    { "FLAGGED", ARG_FLAG, SEARCH_FLAG, FLAG_FLAGGED, NULL, false },
-    { "SEEN", ARG_FLAG, SEARCH_FLAG, FLAG_SEEN, NULL, false },
-    { "UNANSWERED", ARG_FLAG, SEARCH_FLAG, FLAG_ANSWERED, NULL, true },
-    { "UNDELETED", ARG_FLAG, SEARCH_FLAG, FLAG_DELETED, NULL, true },
-    { "UNDRAFT", ARG_FLAG, SEARCH_FLAG, FLAG_DRAFT, NULL, true },
-    { "UNFLAGGED", ARG_FLAG, SEARCH_FLAG, FLAG_FLAGGED, NULL, true },
-    { "UNSEEN", ARG_FLAG, SEARCH_FLAG, FLAG_SEEN, NULL, true },
-    { "KEYWORD", ARG_KEYWORD, SEARCH_KEYWORD, 0, NULL, false },
-    { "UNKEYWORD", ARG_KEYWORD, SEARCH_KEYWORD, 0, NULL, true },
-    { "BCC", ARG_TEXT, SEARCH_HEADER, 0, "bcc", false },
-    { "CC", ARG_TEXT, SEARCH_HEADER, 0, "cc", false },
-    { "FROM", ARG_TEXT, SEARCH_HEADER, 0, "from", false },
-    { "SUBJECT", ARG_TEXT, SEARCH_HEADER, 0, "subject", false },
-    { "TO", ARG_TEXT, SEARCH_HEADER, 0, "to", false },
-    { "HEADER", ARG_FIELD, SEARCH_HEADER, 0, NULL, false },
-    { "BODY", ARG_TEXT, SEARCH_BODY, 0, NULL, false },
-    { "TEXT", ARG_TEXT, SEARCH_TEXT, 0, NULL, false },
-    { "BEFORE", ARG_DATE, SEARCH_BEFORE, 0, NULL, false },
-    { "ON", ARG_DATE, SEARCH_ON, 0, NULL, false },
-    { "SINCE", ARG_DATE, SEARCH_SINCE, 0, NULL, false },
-    { "SENTBEFORE", ARG_DATE, SEARCH_SENTBEFORE, 0, NULL, false },
-    { "SENTON", ARG_DATE, SEARCH_SENTON, 0, NULL, false },
-    { "SENTSINCE", ARG_DATE, SEARCH_SENTSINCE, 0, NULL, false },
-    { "LARGER", ARG_SIZE, SEARCH_LARGER, 0, NULL, false },
-    { "SMALLER", ARG_SIZE, SEARCH_SMALLER, 0, NULL, false },
-    { "OLDER", ARG_SECONDS, SEARCH_OLDER, 0, NULL, false },
-    { "YOUNGER", ARG_SECONDS, SEARCH_YOUNGER, 0, NULL, false },
+    { "ALL", ARG_NONE, SEARCH_ALL, 0, false, NULL },
+    { "OLD", ARG_NONE, SEARCH_ALL, 0, false, NULL },             /* \Recent is never set */
+    { "NEW", ARG_NONE, SEARCH_ALL, 0, true, NULL },
+    { "RECENT", ARG_NONE, SEARCH_ALL, 0, true, NULL },
+    { "ANSWERED", ARG_FLAG, SEARCH_FLAG, FLAG_ANSWERED, false, NULL },
+    { "DELETED", ARG_FLAG, SEARCH_FLAG, FLAG_DELETED, false, NULL },
+    { "DRAFT", ARG_FLAG, SEARCH_FLAG, FLAG_DRAFT, false, NULL },
+    { "FLAGGED", ARG_FLAG, SEARCH_FLAG, FLAG_FLAGGED, false, NULL },
+    { "SEEN", ARG_FLAG, SEARCH_FLAG, FLAG_SEEN, false, NULL },
+    { "UNANSWERED", ARG_FLAG, SEARCH_FLAG, FLAG_ANSWERED, true, NULL },
+    { "UNDELETED", ARG_FLAG, SEARCH_FLAG, FLAG_DELETED, true, NULL },
+    { "UNDRAFT", ARG_FLAG, SEARCH_FLAG, FLAG_DRAFT, true, NULL },
+    { "UNFLAGGED", ARG_FLAG, SEARCH_FLAG, FLAG_FLAGGED, true, NULL },
+    { "UNSEEN", ARG_FLAG, SEARCH_FLAG, FLAG_SEEN, true, NULL },
+    { "KEYWORD", ARG_KEYWORD, SEARCH_KEYWORD, 0, false, NULL },
+    { "UNKEYWORD", ARG_KEYWORD, SEARCH_KEYWORD, 0, true, NULL },
+    { "BCC", ARG_TEXT, SEARCH_HEADER, 0, false, "bcc" },
+    { "CC", ARG_TEXT, SEARCH_HEADER, 0, false, "cc" },
+    { "FROM", ARG_TEXT, SEARCH_HEADER, 0, false, "from" },
+    { "SUBJECT", ARG_TEXT, SEARCH_HEADER, 0, false, "subject" },
+    { "TO", ARG_TEXT, SEARCH_HEADER, 0, false, "to" },
+    { "HEADER", ARG_FIELD, SEARCH_HEADER, 0, false, NULL },
+    { "BODY", ARG_TEXT, SEARCH_BODY, 0, false, NULL },
+    { "TEXT", ARG_TEXT, SEARCH_TEXT, 0, false, NULL },
+    { "BEFORE", ARG_DATE, SEARCH_BEFORE, 0, false, NULL },
+    { "ON", ARG_DATE, SEARCH_ON, 0, false, NULL },
+    { "SINCE", ARG_DATE, SEARCH_SINCE, 0, false, NULL },
+    { "SENTBEFORE", ARG_DATE, SEARCH_SENTBEFORE, 0, false, NULL },
+    { "SENTON", ARG_DATE, SEARCH_SENTON, 0, false, NULL },
+    { "SENTSINCE", ARG_DATE, SEARCH_SENTSINCE, 0, false, NULL },
+    { "LARGER", ARG_SIZE, SEARCH_LARGER, 0, false, NULL },
+    { "SMALLER", ARG_SIZE, SEARCH_SMALLER, 0, false, NULL },
+    { "OLDER", ARG_SECONDS, SEARCH_OLDER, 0, false, NULL },
+    { "YOUNGER", ARG_SECONDS, SEARCH_YOUNGER, 0, false, NULL },
 };
 
 static bool take_field(struct search_parser *p, struct search_node *n)
@@ -174,94 +174,111 @@ static bool take_argument(struct search_parser *p, const struct key_row *row, st
 /* ---- nesting ------------------------------------------------------------------------------------------------------------ */
 
 /* "a b c" up to `close` or the end: all of them. */
-static bool take_all_of(struct search_parser *p, char close, struct search_node **out)
+static struct search_node *take_all_of(struct search_parser *p, char close)
 {
-    struct search_node *first = NULL, **tail = &first, *both;
+    struct search_node *first = take_key(p), *last = first, *both;
 
-    do {
-        if (!take_key(p, tail))
-            return false;
-        tail = &(*tail)->next;
-    } while (imap_skip(p->c, ' '));
-    if (close && !imap_take_char(p->c, close))
-        return false;
-    if (!first->next) {
-        *out = first;
-        return true;
+    while (last && imap_skip(p->c, ' ')) {
+        last->next = take_key(p);
+        last = last->next;
     }
+    if (!last || (close && !imap_take_char(p->c, close)))
+        return NULL;
+    if (first == last)
+        return first;
     both = node_new(p, SEARCH_AND);
     both->children = first;
-    *out = both;
-    return true;
+    return both;
 }
 
 /* Behind "OR": a, then b; "OR a OR b c" becomes one node with three children. */
-static bool take_any_of(struct search_parser *p, struct search_node **out)
+static struct search_node *take_any_of(struct search_parser *p)
 {
-    struct search_node *any = node_new(p, SEARCH_OR), **tail = &any->children;
+    struct search_node *any = node_new(p, SEARCH_OR), **tail = &any->children, *one;
 
-    for (;;) {
-        if (!imap_take_space(p->c) || !take_key(p, tail) || !imap_take_space(p->c))
-            return false;
-        tail = &(*tail)->next;
-        if (++p->keys > IMAP_SEARCH_KEYS_MAX)
-            return imap_expected(p->c, "too many search keys");
-        if (!imap_skip_word(p->c, "OR"))
-            break;
-    }
-    *out = any;
-    return take_key(p, tail);
+    do {
+        if (++p->keys > IMAP_SEARCH_KEYS_MAX) {
+            (void)imap_expected(p->c, "too many search keys");
+            return NULL;
+        }
+        if (!imap_take_space(p->c))
+            return NULL;
+        one = take_key(p);
+        if (!one || !imap_take_space(p->c))
+            return NULL;
+        *tail = one;
+        tail = &one->next;
+    } while (imap_skip_word(p->c, "OR"));
+    one = take_key(p);
+    *tail = one;
+    return one ? any : NULL;
 }
 
-static bool take_simple(struct search_parser *p, struct search_node **out)
+static struct search_node *take_not(struct search_parser *p)
 {
-    struct search_node *n;
+    struct search_node *child = imap_take_space(p->c) ? take_key(p) : NULL;
 
+    return child ? node_not(p, child) : NULL;
+}
+
+static struct search_node *take_set(struct search_parser *p, bool by_uid)
+{
+    struct search_node *n = node_new(p, SEARCH_UIDS);
+
+    if (by_uid && !imap_take_space(p->c))
+        return NULL;
+    return take_uids(p, by_uid, &n->uids) ? n : NULL;
+}
+
+static struct search_node *take_simple(struct search_parser *p)
+{
     for (size_t i = 0; i < COUNT(keys); i++)
         if (imap_skip_word(p->c, keys[i].word)) {
-            n = node_new(p, keys[i].op);
-            *out = keys[i].negated ? node_not(p, n) : n;
-            return take_argument(p, &keys[i], n);
+            struct search_node *n = node_new(p, keys[i].op);
+            if (!take_argument(p, &keys[i], n))
+                return NULL;
+            return keys[i].negated ? node_not(p, n) : n;
         }
-    return imap_expected(p->c, "unknown search key");
+    (void)imap_expected(p->c, "unknown search key");
+    return NULL;
 }
 
-static bool take_any_key(struct search_parser *p, struct search_node **out)
+static struct search_node *take_any_key(struct search_parser *p)
 {
     struct imap_cursor *c = p->c;
 
     if (imap_skip(c, '('))
-        return take_all_of(p, ')', out);
-    if (imap_skip_word(c, "NOT")) {
-        *out = node_not(p, NULL);
-        return imap_take_space(c) && take_key(p, &(*out)->children);
-    }
+        return take_all_of(p, ')');
+    if (imap_skip_word(c, "NOT"))
+        return take_not(p);
     if (imap_skip_word(c, "OR"))
-        return take_any_of(p, out);
-    if (imap_skip_word(c, "MODSEQ"))
-        return take_modseq(p, *out = node_new(p, SEARCH_MODSEQ));
-    if (imap_skip_word(c, "UID")) {
-        *out = node_new(p, SEARCH_UIDS);
-        return imap_take_space(c) && take_uids(p, true, &(*out)->uids);
+        return take_any_of(p);
+    if (imap_skip_word(c, "MODSEQ")) {
+        struct search_node *n = node_new(p, SEARCH_MODSEQ);
+        return take_modseq(p, n) ? n : NULL;
     }
-    if (c->p < c->end && (ascii_is_digit(*c->p) || *c->p == '*' || *c->p == '$')) {
-        *out = node_new(p, SEARCH_UIDS);
-        return take_uids(p, false, &(*out)->uids);
-    }
-    return take_simple(p, out);
+    if (imap_skip_word(c, "UID"))
+        return take_set(p, true);
+    if (c->p < c->end && (ascii_is_digit(*c->p) || *c->p == '*' || *c->p == '$'))
+        return take_set(p, false);
+    return take_simple(p);
 }
 
-static bool take_key(struct search_parser *p, struct search_node **out)
+static struct search_node *take_key(struct search_parser *p)
 {
-    bool ok;
+    struct search_node *n;
 
-    if (++p->keys > IMAP_SEARCH_KEYS_MAX)
-        return imap_expected(p->c, "too many search keys");
-    if (++p->depth > IMAP_NESTING_MAX)
-        return imap_expected(p->c, "search program is nested too deep");
-    ok = take_any_key(p, out);
+    if (++p->keys > IMAP_SEARCH_KEYS_MAX) {
+        (void)imap_expected(p->c, "too many search keys");
+        return NULL;
+    }
+    if (++p->depth > IMAP_NESTING_MAX) {
+        (void)imap_expected(p->c, "search program is nested too deep");
+        return NULL;
+    }
+    n = take_any_key(p);
     p->depth--;
-    return ok;
+    return n;
 }
 
 /* ---- the command ---------------------------------------------------------------------------------------------------------- */
@@ -311,5 +328,6 @@ bool imap_take_search_args(struct imap_cursor *c, struct uid_set uids, struct ui
         return false;
     if (imap_skip_word(c, "CHARSET") && !take_charset(c, out))
         return false;
-    return take_all_of(&p, '\0', &out->program) && imap_at_end(c);
+    out->program = take_all_of(&p, '\0');
+    return out->program && imap_at_end(c);
 }
