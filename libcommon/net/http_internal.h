@@ -5,6 +5,8 @@
 
 #define HTTP_EXTRA_BYTES_MAX ((size_t)64 << 10)      /* headers a handler adds */
 
+#define HTTP_GZIP_BYTES_MAX ((size_t)16 << 20)
+
 enum http_reply_form { REPLY_NONE, REPLY_LENGTH, REPLY_CHUNKED, REPLY_UNTIL_CLOSE, REPLY_NO_BODY, REPLY_ENDED };
 
 struct http_conn {
@@ -20,7 +22,9 @@ struct http_conn {
     uint64_t body_since_ms;
     bool body_ended, body_failed, chunk_open, continue_due;
     bool close;                            /* after this request */
-    enum http_reply_form form;
+    #define HTTP_GZIP_BYTES_MAX ((size_t)16 << 20)
+
+enum http_reply_form form;
     unsigned status;
     uint64_t reply_left, reply_bytes;
     bool failed;                           /* the connection is of no further use */
@@ -34,3 +38,7 @@ struct deadline http_stall_deadline(const struct http_conn *c);
 bool http_body_drain(struct http_conn *c) SUSPENDS;
 /* A whole answer without body worth mentioning, for what goes wrong before a handler runs. */
 void http_reply_error(struct http_conn *c, unsigned status) SUSPENDS;
+/* Did the handler set a header of that name? */
+bool http_has_extra(const struct http_conn *c, struct slice name);
+/* True: *out is `body` compressed, and smaller. `out` takes HTTP_GZIP_BYTES_MAX. */
+bool http_try_gzip(struct http_request *rq, struct slice type, struct slice body, struct buf *out) SUSPENDS;

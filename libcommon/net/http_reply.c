@@ -5,14 +5,6 @@
  */
 #include "net/http_internal.h"
 
-#include <zlib.h>
-
-#include "rt/offload.h"
-
-#define GZIP_BYTES_MIN 1024u
-#define GZIP_INLINE_MAX ((size_t)32 << 10) /* well under a millisecond on the loop */
-#define GZIP_BYTES_MAX ((size_t)8 << 20)
-
 const char *http_status_text(unsigned status)
 {
     static const struct {
@@ -92,7 +84,7 @@ void http_set_header(struct http_request *rq, struct slice name, struct slice va
     (void)buf_append(extra, LIT("\r\n"));
 }
 
-static bool has_extra(const struct http_conn *c, struct slice name)
+bool http_has_extra(const struct http_conn *c, struct slice name)
 {
     struct slice rest = buf_slice(&c->extra), line;
 
@@ -269,101 +261,16 @@ int http_reply_end(struct http_request *rq, struct fault *why)
     return 0;
 }
 
-/* ---- gzip ---- */
-
-struct gzip_work {
-    struct offload offload;
-    struct buf in, out;
-    bool done;
-};
-
-static bool gzip_bytes(struct slice in, struct buf *out)
-{
-    z_stream z = {0};
-    int r;
-
-    if (deflateInit2(&z, 5, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        return false;
-    (void)buf_reserve(out, deflateBound(&z, in.n) + 32);
-    z.next_in = (Bytef *)(uintptr_t)in.p;
-    z.avail_in = (uInt)in.n;
-    z.next_out = (Bytef *)out->p;
-    z.avail_out = (uInt)(out->cap - 1);
-    r = deflate(&z, Z_FINISH);
-    out->n = z.total_out;
-    deflateEnd(&z);
-    return r == Z_STREAM_END;
-}
-
-static void gzip_run(struct offload *work)
-{
-    struct gzip_work *g = CONTAINER_OF(work, struct gzip_work, offload);
-
-    g->done = gzip_bytes(buf_slice(&g->in), &g->out);
-}
-
-static void gzip_discard(struct offload *work)
-{
-    struct gzip_work *g = CONTAINER_OF(work, struct gzip_work, offload);
-
-    buf_free(&g->in);
-    buf_free(&g->out);
-    free(g);
-}
-
-static bool gzip_offload(struct slice in, struct buf *out)
-{
-    struct gzip_work *g = calloc(1, sizeof(*g));
-    struct fault why;
-    bool done;
-
-    if (g == NULL)
-        abort();
-    g->offload.run = gzip_run;
-    g->offload.discard = gzip_discard;
-    buf_init(&g->in, GZIP_BYTES_MAX);
-    buf_init(&g->out, 2 * GZIP_BYTES_MAX);
-    (void)buf_append(&g->in, in);
-    if (offload_run(OFFLOAD_CPU, &g->offload, deadline_in_ms(2000), &why) < 0)
-        return false;
-    done = g->done;
-    *out = g->out;
-    g->out = BUF_INIT(0);
-    gzip_discard(&g->offload);
-    return done;
-}
-
-static bool is_text_type(struct slice type)
-{
-    static const char *const word[] = {"text/", "json", "xml", "javascript", "svg"};
-
-    for (size_t i = 0; i < COUNT(word); i++)
-        if (slice_find_nocase(type, slice_of(word[i])) >= 0)
-            return true;
-    return false;
-}
-
-static bool try_gzip(struct http_request *rq, struct slice type, struct slice body, struct buf *out)
-{
-    if (body.n < GZIP_BYTES_MIN || body.n > GZIP_BYTES_MAX || !is_text_type(type))
-        return false;
-    if (has_extra(rq->conn, LIT("ETag")) || has_extra(rq->conn, LIT("Content-Encoding")))
-        return false;
-    if (!http_request_has_token(rq, LIT("Accept-Encoding"), LIT("gzip")))
-        return false;
-    if (!(body.n <= GZIP_INLINE_MAX ? gzip_bytes(body, out) : gzip_offload(body, out)))
-        return false;
-    return out->n < body.n;
-}
+/* ---- whole ---- */
 
 void http_reply(struct http_request *rq, unsigned status, struct slice type, struct slice body)
 {
-    AUTO(buf_free) struct buf packed = BUF_INIT(2 * GZIP_BYTES_MAX);
+    AUTO(buf_free) struct buf packed = BUF_INIT(HTTP_GZIP_BYTES_MAX);
     struct fault why;
 
     if (status == 204 || status == 304)
         body = SLICE_NONE;
-    if (try_gzip(rq, type, body, &packed)) {
+    if (http_try_gzip(rq, type, body, &packed)) {
         http_set_header(rq, LIT("Content-Encoding"), LIT("gzip"));
         http_set_header(rq, LIT("Vary"), LIT("Accept-Encoding"));
         body = buf_slice(&packed);

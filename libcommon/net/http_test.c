@@ -158,7 +158,8 @@ static void handle(struct http_request *rq, void *arg)
     } else if (http_read_all(rq, &body, &why) < 0) {
         http_reply_read_fault(rq, &why);
     } else {
-        http_reply(rq, 200, SLICE_NONE, body);
+        bool text = slice_equal(rq->path, LIT("/text"));
+        http_reply(rq, 200, text ? LIT("text/plain") : SLICE_NONE, body);
     }
 }
 
@@ -318,6 +319,25 @@ TEST(http, says_continue_only_when_the_body_is_wanted)
                 buf_slice(&n.out));
     buf_free(&k.out);
     buf_free(&n.out);
+}
+
+TEST(http, compresses_text_for_who_accepts_it)
+{
+    AUTO(buf_free) struct buf in = BUF_INIT(BUF_MAX_DEFAULT);
+    struct talk k, plain;
+
+    (void)buf_append_cstr(&in, "POST /text HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n"
+                               "Accept-Encoding: br, gzip\r\n" CLOSE "\r\n");
+    for (int i = 0; i < 5000; i++)
+        (void)buf_append_cstr(&in, "abcdefgh");
+    k = talk(t, in.p);
+    CHECK(slice_find(buf_slice(&k.out), LIT("Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n")) > 0);
+    CHECK(k.out.n < 1000);
+    memcpy(in.p + slice_find(buf_slice(&in), LIT("gzip")), "zstd", 4);
+    plain = talk(t, in.p);
+    CHECK(slice_find(buf_slice(&plain.out), LIT("Content-Encoding")) < 0 && plain.out.n > 40000);
+    buf_free(&k.out);
+    buf_free(&plain.out);
 }
 
 TEST(http, reads_over_a_small_body_nobody_wanted)
