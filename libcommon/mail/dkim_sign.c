@@ -6,7 +6,6 @@
 #include "mail/dkim_internal.h"
 
 #include "base/encode.h"
-#include "mail/dkim_canon.h"
 
 struct dkim_signer {
     struct dkim_sign_options options;
@@ -46,8 +45,7 @@ void dkim_signer_free(struct dkim_signer **s)
     *s = NULL;
 }
 
-/* Fields of one name from the bottom up (5.4.2), each also listed in h=. */
-static size_t append_named(const struct dkim_field *fields, size_t count, struct slice name, struct buf *names, struct buf *data)
+size_t dkim_append_named(const struct dkim_field *fields, size_t count, struct slice name, struct buf *names, struct buf *data)
 {
     size_t found = 0;
 
@@ -61,7 +59,7 @@ static size_t append_named(const struct dkim_field *fields, size_t count, struct
     return found;
 }
 
-static int sign_rsa_or_ed25519(const struct dkim_key *k, struct slice data, struct arena *a, struct slice *out, struct fault *why)
+int dkim_sign_data(const struct dkim_key *k, struct slice data, struct arena *a, struct slice *out, struct fault *why)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool rsa = k->algorithm == DKIM_RSA_SHA256;
@@ -83,7 +81,7 @@ static int sign_rsa_or_ed25519(const struct dkim_key *k, struct slice data, stru
     return 0;
 }
 
-static void append_folded(struct buf *out, struct slice base64)
+void dkim_append_folded(struct buf *out, struct slice base64)
 {
     while (base64.n > 0) {
         struct slice part = slice_head(base64, 72);
@@ -94,7 +92,7 @@ static void append_folded(struct buf *out, struct slice base64)
     }
 }
 
-static void append_names_folded(struct buf *out, struct slice names)
+void dkim_append_names_folded(struct buf *out, struct slice names)
 {
     size_t line = 3;
     struct slice one;
@@ -111,6 +109,19 @@ static void append_names_folded(struct buf *out, struct slice names)
     }
 }
 
+size_t dkim_sign_fields(const struct dkim_field *fields, size_t count, struct buf *names, struct buf *data)
+{
+    size_t from = 0;
+
+    for (size_t i = 0; i < COUNT(signed_names); i++) {
+        size_t found = dkim_append_named(fields, count, slice_of(signed_names[i]), names, data);
+
+        if (i == 0)
+            from = found;
+    }
+    return from;
+}
+
 int dkim_signer_finish(struct dkim_signer *s, struct slice header, struct arena *a, struct slice *field, struct fault *why)
 {
     AUTO(buf_free) struct buf names = BUF_INIT(65536);
@@ -119,16 +130,9 @@ int dkim_signer_finish(struct dkim_signer *s, struct slice header, struct arena 
     unsigned char digest[32];
     struct dkim_field *fields;
     struct slice signature;
-    size_t count = dkim_fields(a, header, &fields), from = 0;
+    size_t count = dkim_fields(a, header, &fields), from = dkim_sign_fields(fields, count, &names, &data);
 
-    for (size_t i = 0; i < COUNT(signed_names); i++) {
-        size_t found = append_named(fields, count, slice_of(signed_names[i]), &names, &data);
-
-        if (i == 0) {
-            from = found;
-            (void)buf_append_cstr(&names, ":From");        /* over-signed: there must be no further one */
-        }
-    }
+    (void)buf_append_cstr(&names, ":From");                /* over-signed: there must be no further one */
     if (from == 0)
         return fault_set(why, FAULT_INVALID, "a message without From cannot be signed");
     dkim_body_end(&s->body, digest);
@@ -136,14 +140,14 @@ int dkim_signer_finish(struct dkim_signer *s, struct slice header, struct arena 
                      s->options.key->algorithm == DKIM_RSA_SHA256 ? "rsa-sha256" : "ed25519-sha256", SLICE(s->options.domain),
                      SLICE(s->options.selector), (long long)(s->options.now_ms / 1000),
                      SLICE(base64_encode(a, slice_make(digest, sizeof(digest)))));
-    append_names_folded(&out, buf_slice(&names));
+    dkim_append_names_folded(&out, buf_slice(&names));
     (void)buf_append_cstr(&out, ";\r\n b=");
     dkim_field_append(&data, buf_slice(&out), true, true);
     if (out.overflowed || data.overflowed || names.overflowed)
         return fault_set(why, FAULT_LIMIT, "header too large to sign");
-    if (sign_rsa_or_ed25519(s->options.key, buf_slice(&data), a, &signature, why) < 0)
+    if (dkim_sign_data(s->options.key, buf_slice(&data), a, &signature, why) < 0)
         return -1;
-    append_folded(&out, base64_encode(a, signature));
+    dkim_append_folded(&out, base64_encode(a, signature));
     (void)buf_append_cstr(&out, "\r\n");
     *field = arena_copy(a, buf_slice(&out));
     return 0;

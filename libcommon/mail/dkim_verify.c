@@ -8,8 +8,6 @@
 #include <openssl/x509.h>
 
 #include "base/encode.h"
-#include "mail/dkim_canon.h"
-#include "mail/dkim_tags.h"
 
 struct signature {
     struct dkim_verdict verdict;
@@ -53,19 +51,18 @@ static void decide(struct signature *s, enum dkim_result result, const char *rea
 
 /* ---- the signature's own field ------------------------------------------------------------------ */
 
-static bool parse_canon(struct signature *s, bool *relaxed_body)
+bool dkim_parse_canon(struct slice c, bool *relaxed_header, bool *relaxed_body)
 {
-    struct slice c = dkim_tag(&s->tags, "c"), first;
+    struct slice first;
 
-    *relaxed_body = false;
-    s->relaxed_header = false;
+    *relaxed_header = *relaxed_body = false;
     if (c.n == 0)
         return true;
     if (!slice_cut(&c, '/', &first))
         return false;
-    s->relaxed_header = slice_equal_nocase(first, LIT("relaxed"));
+    *relaxed_header = slice_equal_nocase(first, LIT("relaxed"));
     *relaxed_body = slice_equal_nocase(c, LIT("relaxed"));
-    return (s->relaxed_header || slice_equal_nocase(first, LIT("simple"))) &&
+    return (*relaxed_header || slice_equal_nocase(first, LIT("simple"))) &&
            (c.n == 0 || *relaxed_body || slice_equal_nocase(c, LIT("simple")));
 }
 
@@ -139,7 +136,7 @@ static void signature_begin(struct dkim_verifier *v, struct signature *s, struct
     s->verdict.signature_head = slice_head(dkim_tag(&s->tags, "b"), 8);
     s->names = dkim_tag(&s->tags, "h");
     check_required(v, s);
-    if (!parse_canon(s, &relaxed_body))
+    if (!dkim_parse_canon(dkim_tag(&s->tags, "c"), &s->relaxed_header, &relaxed_body))
         decide(s, DKIM_PERMERROR, "unknown canonicalization");
     l = dkim_tag(&s->tags, "l");
     s->partial = l.n > 0;
@@ -200,7 +197,7 @@ void dkim_verifier_free(struct dkim_verifier **v)
 
 /* ---- the key record (3.6.1) ------------------------------------------------------------------------ */
 
-static bool list_has(struct slice list, char separator, struct slice word)
+bool dkim_list_has(struct slice list, char separator, struct slice word)
 {
     struct slice one;
 
@@ -210,7 +207,7 @@ static bool list_has(struct slice list, char separator, struct slice word)
     return false;
 }
 
-static EVP_PKEY *key_load(struct slice raw, bool ed25519)
+EVP_PKEY *dkim_load_public(struct slice raw, bool ed25519)
 {
     const unsigned char *p = (const unsigned char *)raw.p;
     EVP_PKEY *key;
@@ -234,23 +231,23 @@ static void key_take(struct dkim_verifier *v, struct signature *s, const struct 
     bool ed25519 = slice_has_prefix_nocase(s->verdict.algorithm, LIT("ed25519"));
     struct slice k = dkim_tag(tags, "k"), h = dkim_tag(tags, "h"), service = dkim_tag(tags, "s"), raw;
 
-    s->verdict.testing = list_has(dkim_tag(tags, "t"), ':', LIT("y"));
+    s->verdict.testing = dkim_list_has(dkim_tag(tags, "t"), ':', LIT("y"));
     if (dkim_tag(tags, "p").n == 0) {
         decide(s, DKIM_PERMERROR, "key was revoked");
         return;
     }
     if (!slice_equal_nocase(k.n == 0 ? LIT("rsa") : k, ed25519 ? LIT("ed25519") : LIT("rsa")) ||
-        (h.n > 0 && !list_has(h, ':', LIT("sha256"))) ||
-        (service.n > 0 && !list_has(service, ':', LIT("*")) && !list_has(service, ':', LIT("email")))) {
+        (h.n > 0 && !dkim_list_has(h, ':', LIT("sha256"))) ||
+        (service.n > 0 && !dkim_list_has(service, ':', LIT("*")) && !dkim_list_has(service, ':', LIT("email")))) {
         decide(s, DKIM_PERMERROR, "key is not for this use");
         return;
     }
-    if (list_has(dkim_tag(tags, "t"), ':', LIT("s")) &&
+    if (dkim_list_has(dkim_tag(tags, "t"), ':', LIT("s")) &&
         !slice_equal_nocase(slice_tail(s->verdict.identity, (size_t)slice_rfind_char(s->verdict.identity, '@') + 1), s->verdict.domain)) {
         decide(s, DKIM_PERMERROR, "key does not allow subdomains");
         return;
     }
-    s->key = dkim_base64(v->arena, dkim_tag(tags, "p"), &raw) ? key_load(raw, ed25519) : NULL;
+    s->key = dkim_base64(v->arena, dkim_tag(tags, "p"), &raw) ? dkim_load_public(raw, ed25519) : NULL;
     if (s->key == NULL) {
         decide(s, DKIM_PERMERROR, "key cannot be read");
         return;
@@ -280,33 +277,32 @@ void dkim_verifier_key(struct dkim_verifier *v, size_t i, enum dkim_key_status s
 
 /* ---- the end ------------------------------------------------------------------------------------------ */
 
-/* The signed data: the fields h= names, each name taking the next one from the bottom, then the signature field with an
- * empty b= (3.7).                                                                                          */
-static int signed_data(struct dkim_verifier *v, struct signature *s, struct buf *out)
+int dkim_signed_data(struct arena *a, const struct dkim_field *fields, size_t count, struct slice names, struct slice signature_field,
+                     bool relaxed, struct buf *out)
 {
-    bool *used = ARENA_ARRAY(v->arena, bool, v->field_count + 1);
-    struct slice names = s->names, one;
+    bool *used = ARENA_ARRAY(a, bool, count + 1);
+    struct slice one;
     size_t n = 0;
 
     while (slice_cut(&names, ':', &one)) {
         if (++n > DKIM_HEADER_NAMES_MAX)
             return -1;
         one = slice_trim(one);
-        for (size_t i = v->field_count; i-- > 0;) {
-            if (used[i] || !slice_equal_nocase(v->fields[i].name, one))
+        for (size_t i = count; i-- > 0;) {
+            if (used[i] || !slice_equal_nocase(fields[i].name, one))
                 continue;
             used[i] = true;
-            dkim_field_append(out, v->fields[i].raw, s->relaxed_header, false);
+            dkim_field_append(out, fields[i].raw, relaxed, false);
             break;
         }
     }
-    dkim_field_append(out, dkim_without_b(v->arena, s->field), s->relaxed_header, true);
+    dkim_field_append(out, dkim_without_b(a, signature_field), relaxed, true);
     return out->overflowed ? -1 : 0;
 }
 
-static bool signature_is_right(const struct signature *s, struct slice data)
+bool dkim_signature_is_right(EVP_PKEY *key, struct slice signature, struct slice data)
 {
-    bool ed25519 = EVP_PKEY_get_base_id(s->key) == EVP_PKEY_ED25519;
+    bool ed25519 = EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     unsigned char digest[32];
     bool ok;
@@ -315,8 +311,8 @@ static bool signature_is_right(const struct signature *s, struct slice data)
         (void)EVP_Digest(data.p, data.n, digest, NULL, EVP_sha256(), NULL);
         data = slice_make(digest, sizeof(digest));
     }
-    ok = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, ed25519 ? NULL : EVP_sha256(), NULL, s->key) == 1 &&
-         EVP_DigestVerify(ctx, (const unsigned char *)s->signature.p, s->signature.n, (const unsigned char *)data.p, data.n) == 1;
+    ok = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, ed25519 ? NULL : EVP_sha256(), NULL, key) == 1 &&
+         EVP_DigestVerify(ctx, (const unsigned char *)signature.p, signature.n, (const unsigned char *)data.p, data.n) == 1;
     EVP_MD_CTX_free(ctx);
     return ok;
 }
@@ -335,9 +331,9 @@ static void signature_end(struct dkim_verifier *v, struct signature *s)
         decide(s, DKIM_FAIL, "body hash did not verify");
     else if (s->partial && s->body.bytes < s->limit)
         decide(s, DKIM_PERMERROR, "body is shorter than signed");
-    else if (signed_data(v, s, &data) < 0)
+    else if (dkim_signed_data(v->arena, v->fields, v->field_count, s->names, s->field, s->relaxed_header, &data) < 0)
         decide(s, DKIM_PERMERROR, "too much is signed");
-    else if (!signature_is_right(s, buf_slice(&data)))
+    else if (!dkim_signature_is_right(s->key, s->signature, buf_slice(&data)))
         decide(s, DKIM_FAIL, "signature did not verify");
     else if (s->partial && s->body.bytes > s->limit)       /* anybody may have added the rest (8.2) */
         decide(s, DKIM_POLICY, "body is only signed in part");
