@@ -13,7 +13,7 @@
 #define IMAP_NAME_MAX       1000u   /* bytes of a folder path, as UTF-8 */
 #define IMAP_KEYWORD_MAX    255u    /* bytes of a keyword */
 #define IMAP_KEYWORDS_MAX   64u     /* keywords in one flag list */
-#define IMAP_NESTING_MAX    64u     /* parentheses, NOT, OR */
+#define IMAP_NESTING_MAX    60u     /* parentheses, NOT, OR; packed search trees may have 64 levels, two of them implicit */
 
 struct imap_cursor {
     const char *p, *end;            /* what is left; the last line end is not part of it */
