@@ -22,6 +22,8 @@ static int append_run(struct engine *e, void *arg, struct fault *why)
 
     if (found != 0)
         return found < 0 ? -1 : 0;
+    if (a->count == 0)                         /* a repetition without bodies, whose first time left no answer */
+        return fault_set(why, FAULT_UNAVAILABLE, "nothing was appended");
     if (engine_append(e, a->path, a->messages, a->count, a->in, &done, why) < 0)
         return -1;
     a->kept.ok = json_object();
@@ -103,8 +105,6 @@ static int append_all(struct rpc_call *call, struct appending *a, struct fault *
     }
     if (more < 0)
         return -1;
-    if (a->count == 0)
-        return fault_set(why, FAULT_INVALID, "no message");
     if (box_run(act_session(call)->box, true, append_run, a, why) < 0)
         return -1;
     return kept_send(call, &a->kept, why);

@@ -58,14 +58,17 @@ static int step(struct fetching *f, struct arena *scratch, struct fault *why)
     return pack_fetched(&f->out, &m, f->section_count) < 0 ? fault_set(why, FAULT_LIMIT, "head too large") : 1;
 }
 
-static int step_run(UNUSED struct engine *e, void *arg, struct fault *why)
+static int step_run(struct engine *e, void *arg, struct fault *why)
 {
     AUTO(arena_free) struct arena *scratch = arena_new(0);
     struct fetching *f = arg;
     int more = 1;
 
+    if (engine_read_begin(e, why) < 0)
+        return -1;
     while (more == 1 && f->out.n < FETCH_STEP_BYTES)
         more = step(f, scratch, why);
+    engine_read_end(e);
     f->ended = more == 0;
     return more < 0 ? -1 : 0;
 }

@@ -36,6 +36,46 @@ static void idle_over(struct timer *t)
         timer_start(&b->idle, deadline_in_ms(BOX_IDLE_MS));
 }
 
+/* ---- tidying: nobody waits for it ------------------------------------------------------------------- */
+
+static int tidy_run(struct engine *e, void *arg, struct fault *why)
+{
+    int *more = arg;
+
+    *more = engine_tidy(e, TIDY_STEP_MS, why);
+    return *more < 0 ? -1 : 0;
+}
+
+static void tidy_fiber(void *arg)
+{
+    struct box *b = arg;
+    struct fault why;
+    int more = 1;
+
+    while (more == 1 && b->engine != NULL && !b->working && !b->draining)
+        if (box_run_alone(b, tidy_run, &more, &why) < 0)
+            break;
+    if (more < 0)
+        log_event(LOG_WARN, "box.tidy_failed", F_STR("alias", b->alias_id), F_FAULT(&why));
+    b->tidying = false;
+    if (more == 1 && b->engine != NULL)
+        tidy_later(b);                         /* it was interrupted */
+}
+
+static void tidy_due(struct timer *t)
+{
+    struct box *b = t->arg;
+
+    if (b->tidying || b->engine == NULL)
+        return;
+    b->tidying = fiber_start("tidy", tidy_fiber, b, NULL) == 0;
+}
+
+void tidy_later(struct box *b)
+{
+    timer_start(&b->quiet, deadline_in_ms(TIDY_QUIET_MS));
+}
+
 struct box *box_get(struct slice alias_id)
 {
     struct box *b = map_find(server.boxes, alias_id);
@@ -48,13 +88,14 @@ struct box *box_get(struct slice alias_id)
     ignore_result(slice_copy_cstr(alias_id, b->alias_id, sizeof(b->alias_id)));
     fiber_mutex_init(&b->lock);
     timer_init(&b->idle, idle_over, b);
+    timer_init(&b->quiet, tidy_due, b);
     map_set(server.boxes, alias_id, b);
     return b;
 }
 
 static bool box_is_unused(const struct box *b)
 {
-    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && b->sealing == 0;
+    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && b->sealing == 0;
 }
 
 void box_touch(struct box *b)
@@ -67,6 +108,7 @@ static void box_free(struct box *b)
 {
     map_remove(server.boxes, slice_of(b->alias_id));
     timer_stop(&b->idle);
+    timer_stop(&b->quiet);
     free(b);
 }
 

@@ -173,6 +173,7 @@ static void drain_fiber(void *arg)
         log_event(LOG_INFO, "drain.done", F_STR("alias", b->alias_id), F_INT("items", before),
                   F_INT("took_us", clock_now_us() - started));
     b->draining = false;
+    tidy_later(b);
     box_touch(b);
 }
 

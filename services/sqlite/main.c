@@ -79,6 +79,8 @@ static void check(void *arg, struct buf *errors)
 
     if ((c->key_path[0] == '\0') != (c->cert_path[0] == '\0'))
         (void)buf_append_cstr(errors, "SQLITE_SSL_KEY_PATH, SQLITE_SSL_CERT_PATH: set both or none\n");
+    if (service_common()->workers > 1)
+        (void)buf_append_cstr(errors, "WORKERS: the mailbox server is one process (it owns the folder); it scales by its pools\n");
     if (c->key_path[0] == '\0' && !is_loopback(bind_address()))
         (void)buf_append_cstr(errors, "SQLITE_SSL_KEY_PATH: beyond loopback the mailbox server needs TLS\n");
 }

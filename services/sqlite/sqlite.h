@@ -22,6 +22,8 @@
 
 #define SECRETS_MAX        8
 #define BOX_IDLE_MS        60000               /* a key is wiped this long after the last session has closed */
+#define TIDY_QUIET_MS      1000                /* without work on a mailbox, until it is tidied */
+#define TIDY_STEP_MS       25                  /* of one tidying step; other work comes between */
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
 #define DRAIN_ITEMS        100
@@ -87,6 +89,8 @@ struct box {
     unsigned waiting;
     bool working;                              /* a fiber is running units */
     bool draining;
+    bool tidying;
+    struct timer quiet;
     unsigned sealing;                          /* items on their way into the sealed log */
     uint64_t quota_bytes;
     struct timer idle;
@@ -100,6 +104,8 @@ bool box_file_exists(struct slice alias_id, uint64_t *bytes);
 /* FAULT_DENIED: another key. Starts draining. */
 int box_unlock(struct box *b, struct slice key, struct slice wrap_id, struct fault *why) MUST_CHECK SUSPENDS;
 void box_touch(struct box *b);                 /* (re)starts the idle timer when no session is left */
+/* After work: search index, dead bodies, old marks and the write-ahead log are seen to when it has been quiet. */
+void tidy_later(struct box *b);
 void box_lock_all_out(struct box *b, struct session *but);
 void boxes_close(struct deadline until) SUSPENDS;
 

@@ -190,6 +190,7 @@ static void box_work_once(struct box *b)
         box_reopen(b);
     fiber_mutex_unlock(&b->lock);
     if (g.changed) {
+        tidy_later(b);
         metric_observe_us(server.group_us, clock_now_us() - started);
         box_publish(b, g.modseq, 0);
     }
