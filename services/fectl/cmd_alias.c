@@ -63,7 +63,10 @@ static int alias_enable(struct fectl *f, bool on, struct fault *why)
             return fault_set(why, FAULT_INVALID, "--code is 250, 421 or 550");
         store_set_int(u, "error_code_if_disabled", n);
     }
-    return store_update(f->store, ALIASES, store_filter_id(f->arena, slice_of(a.id)), u, STORE_ONE, fectl_until(), NULL, why);
+    if (store_update(f->store, ALIASES, store_filter_id(f->arena, slice_of(a.id)), u, STORE_ONE, fectl_until(), NULL, why) < 0)
+        return -1;
+    fectl_alias_changed(f, a.id);
+    return 0;
 }
 
 static int alias_on(struct fectl *f, struct fault *why)

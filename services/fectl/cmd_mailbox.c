@@ -267,6 +267,7 @@ static int rekey(struct fectl *f, struct opened *o, struct fault *why)
         mailbox_rekey(o->mb, key, slice_make(pair.public_key, 32), deadline_in_ms(3600000), why) < 0 ||
         alias_replace_wraps(f->store, id, both, after, keys_public_text(f->arena, key), fectl_until(), why) < 0)
         return -1;
+    fectl_alias_changed(f, o->alias.id);
     return mailbox_set_wraps(o->mb, keys_wrap_ids(f->arena, after), fectl_until(), why);
 }
 

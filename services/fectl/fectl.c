@@ -5,6 +5,7 @@
 #include "fectl.h"
 
 #include "mail/keys.h"
+#include "net/redis.h"
 
 const char *fectl_option(struct fectl *f, const char *name)
 {
@@ -110,4 +111,21 @@ struct mailbox_server *fectl_mailboxes(struct fectl *f)
         f->mailboxes = mailbox_server_new(&options);
     }
     return f->mailboxes;
+}
+
+void fectl_alias_changed(struct fectl *f, const char *alias_id)
+{
+    struct redis_options options = { .host = f->settings.redis_host, .port = f->settings.redis_port, .password = f->settings.redis_password };
+    struct slice channel = arena_printf(f->arena, "alias:%s", alias_id);
+    struct redis *r = NULL;
+    struct redis_reply reply;
+    struct fault why;
+
+    if (f->settings.redis_host[0] == '\0')
+        return;
+    if (redis_new(&options, &r, &why) < 0 || redis_wait_up(r, deadline_in_ms(2000), &why) < 0 ||
+        redis_command(r, REDIS_ARGV(LIT("PUBLISH"), channel, LIT("{}")), f->arena, &reply, &why) < 0)
+        (void)fprintf(stderr, "fectl: Redis was not told (%s): open sessions go on for some minutes\n", why.text);
+    if (r != NULL)
+        redis_free(&r);
 }

@@ -16,6 +16,9 @@ struct settings {
     bool sqlite_tls;
     const char *ca_path;
     struct secret *api_secrets, *helper_key;
+    const char *redis_host;
+    uint16_t redis_port;
+    struct secret *redis_password;
 };
 
 struct fectl {
@@ -48,3 +51,5 @@ int fectl_find_alias(struct fectl *f, struct slice address, struct alias_doc *al
 /* Which slot the password opens, and the data key. */
 int fectl_unlock(struct fectl *f, const struct alias_doc *alias, struct slice password, struct slice *wrap_id, struct secret **data_key, struct fault *why) MUST_CHECK;
 struct mailbox_server *fectl_mailboxes(struct fectl *f);
+/* Event alias:<id>: daemons drop cached logins and end sessions. Without Redis they notice within minutes. */
+void fectl_alias_changed(struct fectl *f, const char *alias_id);

@@ -18,6 +18,9 @@ static const struct config_var vars[] = {
     VAR_BOOL(struct settings, sqlite_tls, "SQLITE_TLS", "false", "TLS to the mailbox server"),
     VAR_STRING(struct settings, ca_path, "TLS_CA_PATH", "", "PEM roots; empty: the system's"),
     VAR_SECRET(struct settings, api_secrets, "API_SECRETS", "", "secrets of the mailbox server, comma separated; the first is shown"),
+    VAR_STRING(struct settings, redis_host, "REDIS_HOST", "", "Redis, tells the daemons of changes; empty: they notice by themselves, later"),
+    VAR_PORT(struct settings, redis_port, "REDIS_PORT", "6379", "port of Redis"),
+    VAR_SECRET(struct settings, redis_password, "REDIS_PASSWORD", "", "password of Redis"),
     VAR_SECRET(struct settings, helper_key, "HELPER_ENCRYPTION_KEY", "", "encrypts DKIM keys in domain documents"),
 };
 

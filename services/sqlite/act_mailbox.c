@@ -42,6 +42,19 @@ static int create_run(void *arg, struct fault *why)
     return 0;
 }
 
+/* Two at once for one alias would build the same file. */
+static int create_alone(struct box *b, struct creating *c, struct fault *why)
+{
+    int r;
+
+    if (fiber_mutex_lock(&b->lock, DEADLINE_NEVER, why) < 0)
+        return -1;
+    r = pool_run(OFFLOAD_DB, create_run, c, why);
+    fiber_mutex_unlock(&b->lock);
+    box_touch(b);
+    return r;
+}
+
 int act_mailbox_create(struct rpc_call *call, struct fault *why)
 {
     AUTO(secret_unref) struct secret *key = NULL;
@@ -62,7 +75,7 @@ int act_mailbox_create(struct rpc_call *call, struct fault *why)
         return fault_set(why, FAULT_INVALID, "the public key does not belong to the data key");
     c.key = key;
     box_path(alias, c.path, sizeof(c.path));
-    if (pool_run(OFFLOAD_DB, create_run, &c, why) < 0)
+    if (create_alone(box_get(alias), &c, why) < 0)
         return -1;
     log_event(LOG_INFO, "mailbox.created", F_SLICE("alias", alias));
     return rpc_answer(call, NULL, NULL, 0, why);
