@@ -182,7 +182,7 @@ int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs, struct f
         if (e->collections[i].is_log == logs && create_collection(c, &e->collections[i], why) < 0)
             return -1;
     if (!logs
-        && emb_exec(c, "CREATE TABLE IF NOT EXISTS blobs(n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, bytes INTEGER, begun_ms INTEGER NOT NULL);"
+        && emb_exec(c, "CREATE TABLE IF NOT EXISTS blobs(n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, bytes INTEGER, begun_ms INTEGER NOT NULL);"
                        "CREATE TABLE IF NOT EXISTS chunks(k INTEGER PRIMARY KEY, data BLOB NOT NULL)", why) < 0)
         return -1;
     return emb_exec(c, "COMMIT", why);
