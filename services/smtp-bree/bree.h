@@ -7,13 +7,15 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "mail/dsn.h"
 #include "net/redis.h"
 #include "net/smtp_route.h"
 #include "rt/fiber.h"
 #include "rt/service.h"
 #include "store/models.h"
 
-#define LEASE_MS          (15 * 60000u)        /* renewed by each save; a runner that died is followed after this long */
+#define LEASE_MS          (15 * 60000u)        /* a runner that died is followed after this long */
+#define TRANSACTION_MS    (7 * 60000u)         /* of one destination, and of reading the message: the lease outlives it */
 #define EXPIRY_MS         (5 * 86400000LL)     /* RFC 5321 4.5.4.1 */
 #define DELAY_DSN_MS      3600000LL
 #define HEADER_MAX        ((size_t)256 << 10)
@@ -31,6 +33,8 @@ struct config {
     int64_t concurrency;
     struct secret *helper_key;
     const char *ca_path;
+    struct secret *srs_secret;
+    int64_t destination_max;
     uint64_t poll_ms;
 };
 
@@ -55,6 +59,9 @@ struct job {
     struct buf header;                         /* as it goes out: signed, Bcc gone; with the blank line */
     uint64_t body_at;                          /* where the body begins in the blob */
     uint64_t body_bytes;
+    struct slice from;                         /* envelope sender as it goes out: rewritten when the domain takes bounces */
+    uint64_t leased_at_ms;                     /* monotonic: when the lease was taken or renewed */
+    json_t *delivery;                          /* entry to write with the final state, or NULL */
 };
 
 /* job.c: one claimed message, from here to its next state. */
@@ -70,16 +77,25 @@ void message_close(struct message_source **s);         /* closer */
 /* connection.c: one connection per destination is kept and used again. */
 struct connection {
     struct smtp_connected to;
-    char domain[256];
+    char domain[256];                          /* A-labels, or "[address]" */
     char host[256], ip[64];
+    bool require_tls;                          /* opened for a message that asks for it (RFC 8689) */
     struct arena *arena;
+    struct destination *destination;
     uint64_t idle_since_ms;
     struct connection *next;
 };
-/* *refusal: what the remote (or its DNS) said when there can be no connection. */
-int connection_get(struct slice domain, struct deadline until, struct connection **out, struct smtp_reply *refusal, struct arena *in, struct fault *why) MUST_CHECK SUSPENDS;
+struct wanted {
+    struct slice domain;
+    bool require_tls;                          /* a certificate that proves the host's name, or no connection */
+};
+/* *refusal: what the remote (or its DNS) said when there can be no connection. Waits while SMTP_QUEUE_DESTINATION_MAX
+ * connections to the domain are in use.                                                                        */
+int connection_get(const struct wanted *wanted, struct deadline until, struct connection **out, struct smtp_reply *refusal, struct arena *in, struct fault *why) MUST_CHECK SUSPENDS;
 void connection_put(struct connection **c);            /* back to the idle ones, or closed when of no more use */
 void connections_close(bool all);                      /* those idle for too long, or all */
 
-/* dsn.c: reports to the sender for recipients that failed, or wait for long. */
-int dsn_send(struct job *job, bool delay, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+/* dsn.c: reports to the sender for recipients that failed, wait for long, or were delivered where that was asked for. */
+int dsn_send(struct job *job, enum dsn_action action, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+/* The bits of enum smtp_notify in "SUCCESS,FAILURE"; 0: not said. */
+unsigned dsn_parse_notify(struct slice notify);

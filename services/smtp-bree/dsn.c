@@ -1,158 +1,139 @@
-/* dsn.c - delivery status notifications to the sender (RFC 3464 in an RFC 6522 report), queued like any mail.
+/* dsn.c - notifications to the sender (text: mail/dsn.h), queued like any mail.
  *
  * Owns nothing beyond the call. Called by job.c before the message's new state is written: killed in between, a report may come
  * twice but is never lost. Fails with what the store says. Suspends.
  */
 #include "bree.h"
 
-static bool notify_wants(struct slice notify, const char *what)
+unsigned dsn_parse_notify(struct slice notify)
 {
+    static const struct { const char *name; unsigned bit; } names[] = {
+        { "NEVER", SMTP_NOTIFY_NEVER }, { "SUCCESS", SMTP_NOTIFY_SUCCESS }, { "FAILURE", SMTP_NOTIFY_FAILURE }, { "DELAY", SMTP_NOTIFY_DELAY },
+    };
     struct slice one;
+    unsigned bits = 0;
 
-    if (notify.n == 0)                         /* RFC 3461 4.1: default FAILURE, and DELAY as the sender's MTA likes */
-        return true;
     while (slice_cut(&notify, ',', &one))
-        if (slice_equal_nocase(slice_trim(one), slice_of(what)))
-            return true;
-    return false;
+        for (size_t i = 0; i < COUNT(names); i++)
+            if (slice_equal_nocase(slice_trim(one), slice_of(names[i].name)))
+                bits |= names[i].bit;
+    return bits;
 }
 
-static bool is_reported(const struct email_recipient *r, bool delay)
+/* RFC 3461 4.1: without NOTIFY failures are told, and delays as we like. */
+static bool is_reported(const struct email_recipient *r, enum dsn_action action)
 {
-    if (delay)
-        return r->state == RECIPIENT_WAITING && !r->delay_sent && r->attempts > 0 && notify_wants(r->notify, "DELAY");
-    return r->state == RECIPIENT_FAILED && !r->final_sent && notify_wants(r->notify, "FAILURE");
-}
+    unsigned notify = dsn_parse_notify(r->notify);
 
-/* Replies of strangers inside our fields: one line, printable. */
-static void append_clean(struct buf *out, struct slice text)
-{
-    text = slice_head(text, 400);
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-
-        (void)buf_append_char(out, c == '\r' || c == '\n' || c == '\t' ? ' ' : (unsigned char)c < 32 || c == 127 ? '?' : c);
+    if (notify == 0)
+        notify = SMTP_NOTIFY_FAILURE | SMTP_NOTIFY_DELAY;
+    switch (action) {
+    case DSN_FAILED:  return r->state == RECIPIENT_FAILED && !r->final_sent && (notify & SMTP_NOTIFY_FAILURE);
+    case DSN_RELAYED: return r->state == RECIPIENT_ACCEPTED && !r->final_sent && (notify & SMTP_NOTIFY_SUCCESS);
+    case DSN_DELAYED: return r->state == RECIPIENT_WAITING && !r->delay_sent && r->attempts > 0 && (notify & SMTP_NOTIFY_DELAY);
+    default:          return false;
     }
 }
 
-static void append_notice(struct buf *out, const struct job *job, bool delay)
+static struct dsn_recipient describe(const struct job *job, const struct email_recipient *r, enum dsn_action action)
 {
-    (void)buf_printf(out, "This is the mail system at %s.\r\n\r\n%s\r\n", bree.config->host,
-                     delay ? "Your message could not be delivered yet. It is being tried again for up to five days;\r\n"
-                             "you need not do anything. So far these recipients wait:\r\n"
-                           : "Your message could not be delivered to these recipients:\r\n");
-    for (size_t i = 0; i < job->email.recipient_count; i++) {
-        const struct email_recipient *r = &job->email.recipients[i];
+    bool is_reply = r->mx.n > 0;
 
-        if (!is_reported(r, delay))
-            continue;
-        (void)buf_printf(out, "<%.*s>: ", SLICE(r->address));
-        if (r->mx.n > 0)
-            (void)buf_printf(out, "host %.*s said: ", SLICE(r->mx));
-        (void)buf_printf(out, "%lld ", (long long)r->code);
-        append_clean(out, r->response);
-        (void)buf_append_cstr(out, "\r\n\r\n");
+    return (struct dsn_recipient){
+        .address = r->address, .orcpt = r->orcpt, .action = action, .status = r->status, .remote_mta = r->mx, .is_reply = is_reply,
+        .diagnostic = is_reply ? arena_printf(job->arena, "%lld %.*s", (long long)r->code, SLICE(r->response)) : r->response,
+        .last_attempt_ms = r->updated_at, .retry_until_ms = job->email.created_at + EXPIRY_MS,
+    };
+}
+
+static size_t collect(const struct job *job, enum dsn_action action, struct dsn_recipient *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < job->email.recipient_count; i++)
+        if (is_reported(&job->email.recipients[i], action))
+            out[n++] = describe(job, &job->email.recipients[i], action);
+    return n;
+}
+
+static int write_body(struct job *job, struct store_blob *blob, int64_t *size, struct fault *why)
+{
+    AUTO(message_close) struct message_source *source = NULL;
+    struct slice piece;
+    int r;
+
+    if (message_open(job, deadline_in_ms(60000), &source, why) < 0)
+        return -1;
+    while ((r = message_pull(source, &piece, why)) > 0) {
+        if (store_blob_write(blob, piece, why) < 0)
+            return -1;
+        *size += (int64_t)piece.n;
     }
+    return r;
 }
 
-static void append_status(struct buf *out, const struct job *job, bool delay)
+/* The header alone unless RET=FULL asks for more (RFC 3461 4.3); success never returns the whole. */
+static int write_original(struct job *job, struct store_blob *blob, bool full, int64_t *size, struct fault *why)
 {
-    const struct email_doc *e = &job->email;
+    struct slice header = buf_slice(&job->header);
 
-    if (e->dsn_id.n > 0) {
-        (void)buf_append_cstr(out, "Original-Envelope-Id: ");
-        append_clean(out, e->dsn_id);
-        (void)buf_append_cstr(out, "\r\n");
-    }
-    (void)buf_printf(out, "Reporting-MTA: dns; %s\r\nArrival-Date: %s\r\n\r\n", bree.config->host, date_format_rfc5322(e->created_at).s);
-    for (size_t i = 0; i < e->recipient_count; i++) {
-        const struct email_recipient *r = &e->recipients[i];
-
-        if (!is_reported(r, delay))
-            continue;
-        if (r->orcpt.n > 0)
-            (void)buf_printf(out, "Original-Recipient: %.*s\r\n", SLICE(r->orcpt));
-        (void)buf_printf(out, "Final-Recipient: rfc822; %.*s\r\nAction: %s\r\nStatus: %.*s\r\n", SLICE(r->address), delay ? "delayed" : "failed",
-                         SLICE(r->status.n > 0 ? r->status : delay ? LIT("4.0.0") : LIT("5.0.0")));
-        if (r->mx.n > 0)
-            (void)buf_printf(out, "Remote-MTA: dns; %.*s\r\n", SLICE(r->mx));
-        (void)buf_printf(out, "Diagnostic-Code: smtp; %lld ", (long long)r->code);
-        append_clean(out, r->response);
-        (void)buf_printf(out, "\r\nLast-Attempt-Date: %s\r\n", date_format_rfc5322(r->updated_at).s);
-        if (delay)
-            (void)buf_printf(out, "Will-Retry-Until: %s\r\n", date_format_rfc5322(e->created_at + EXPIRY_MS).s);
-        (void)buf_append_cstr(out, "\r\n");
-    }
+    if (full)
+        return write_body(job, blob, size, why);
+    if (header.n == 0)                                 /* the message was given up before it was read */
+        header = LIT("\r\n");
+    *size += (int64_t)header.n;
+    return store_blob_write(blob, header, why);
 }
 
-/* The header alone: whoever is written to here may not be who sent it (RFC 3461 6.2 allows it, and it stays small). */
-static struct slice original_header(const struct job *job)
-{
-    struct slice h = buf_slice(&job->header);
-
-    return h.n == 0 ? LIT("Subject: (not available)\r\n\r\n") : h;
-}
-
-static void append_message(struct buf *out, const struct job *job, bool delay, const char *id)
-{
-    const struct email_doc *e = &job->email;
-    ptrdiff_t at = slice_rfind_char(e->from, '@');
-    struct slice domain = slice_tail(e->from, (size_t)(at < 0 ? 0 : at + 1));
-
-    (void)buf_printf(out, "From: Mail Delivery System <mailer-daemon@%.*s>\r\nTo: <%.*s>\r\nDate: %s\r\nMessage-ID: <%s@%s>\r\n"
-                     "Subject: Delivery Status Notification (%s)\r\nAuto-Submitted: auto-replied\r\nX-Auto-Response-Suppress: All\r\n"
-                     "Precedence: auto_reply\r\nMIME-Version: 1.0\r\n",
-                     SLICE(domain), SLICE(e->from), date_format_rfc5322(clock_wall_ms()).s, id, bree.config->host, delay ? "Delayed" : "Failure");
-    if (e->message_id.n > 0)
-        (void)buf_printf(out, "In-Reply-To: <%.*s>\r\nReferences: <%.*s>\r\nX-Original-Message-ID: <%.*s>\r\n", SLICE(e->message_id),
-                         SLICE(e->message_id), SLICE(e->message_id));
-    (void)buf_printf(out, "Content-Type: multipart/report; report-type=delivery-status; boundary=\"=_%s\"\r\n\r\n"
-                     "--=_%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n", id, id);
-    append_notice(out, job, delay);
-    (void)buf_printf(out, "--=_%s\r\nContent-Type: message/delivery-status\r\n\r\n", id);
-    append_status(out, job, delay);
-    (void)buf_printf(out, "--=_%s\r\nContent-Type: text/rfc822-headers\r\n\r\n%.*s\r\n--=_%s--\r\n", id, SLICE(original_header(job)), id);
-}
-
-static int enqueue(struct job *job, struct slice text, struct deadline until, struct fault *why)
+static int enqueue(struct job *job, const struct dsn *d, struct deadline until, struct fault *why)
 {
     AUTO(store_blob_abort) struct store_blob *blob = store_blob_new(bree.store);
     struct email_recipient to = { .address = job->email.from, .notify = LIT("NEVER") };
-    struct email_doc report = {
-        .recipients = &to, .recipient_count = 1, .size_bytes = (int64_t)text.n, .subject = LIT("Delivery Status Notification"),
-        .is_bounce = true, .is_dsn = true, .is_8bit = true, .is_smtputf8 = job->email.is_smtputf8, .date = clock_wall_ms(),
-    };
+    struct email_doc report = { .recipients = &to, .recipient_count = 1, .subject = LIT("Delivery Status Notification"), .is_bounce = true,
+                                .is_dsn = true, .is_8bit = true, .message_id = d->message_id, .date = d->now_ms };
+    struct dsn_text text;
 
+    dsn_format(job->arena, d, &text);
+    report.is_smtputf8 = job->email.is_smtputf8 || text.smtputf8;
     memcpy(report.alias, job->email.alias, sizeof(report.alias));
     memcpy(report.domain, job->email.domain, sizeof(report.domain));
     memcpy(report.user, job->email.user, sizeof(report.user));
-    if (store_blob_write(blob, text, why) < 0 || email_enqueue(bree.store, &report, &blob, until, why) < 0)
+    report.size_bytes = (int64_t)(text.begin.n + text.end.n);
+    if (store_blob_write(blob, text.begin, why) < 0 || write_original(job, blob, d->full, &report.size_bytes, why) < 0 ||
+        store_blob_write(blob, text.end, why) < 0 || email_enqueue(bree.store, &report, &blob, until, why) < 0)
         return -1;
     log_event(LOG_INFO, "smtp-bree.dsn", F_STR("msg", job->email.id), F_STR("report", report.id), F_SLICE("to", job->email.from));
     fiber_event_signal(&bree.wake);
     return 0;
 }
 
-int dsn_send(struct job *job, bool delay, struct deadline until, struct fault *why)
+static void mark_reported(struct job *job, enum dsn_action action)
 {
-    AUTO(buf_free) struct buf text = BUF_INIT(HEADER_MAX * 4);
-    struct object_id id = object_id_new();
-    size_t n = 0;
-
-    for (size_t i = 0; i < job->email.recipient_count; i++)
-        n += is_reported(&job->email.recipients[i], delay);
-    if (n == 0)
-        return 0;
-    append_message(&text, job, delay, id.s);
-    if (text.overflowed)
-        return fault_set(why, FAULT_LIMIT, "report too large");
-    if (enqueue(job, buf_slice(&text), until, why) < 0)
-        return -1;
     for (size_t i = 0; i < job->email.recipient_count; i++) {
         struct email_recipient *r = &job->email.recipients[i];
 
-        if (is_reported(r, delay))
-            *(delay ? &r->delay_sent : &r->final_sent) = true;
+        if (is_reported(r, action))
+            *(action == DSN_DELAYED ? &r->delay_sent : &r->final_sent) = true;
     }
+}
+
+int dsn_send(struct job *job, enum dsn_action action, struct deadline until, struct fault *why)
+{
+    const struct email_doc *e = &job->email;
+    struct dsn_recipient *list = ARENA_ARRAY(job->arena, struct dsn_recipient, e->recipient_count + 1);
+    ptrdiff_t at = slice_rfind_char(e->from, '@');
+    struct dsn d = {
+        .from = arena_printf(job->arena, "mailer-daemon@%.*s", SLICE(slice_tail(e->from, (size_t)(at + 1)))), .to = e->from,
+        .reporting_mta = slice_of(bree.config->host), .message_id = arena_printf(job->arena, "%s@%s", object_id_new().s, bree.config->host),
+        .envid = e->dsn_id, .original_id = e->message_id, .queue_id = slice_of(e->id), .arrival_ms = e->created_at, .now_ms = clock_wall_ms(),
+        .recipients = list, .recipient_count = collect(job, action, list), .eight_bit = e->is_8bit,
+        .full = action == DSN_FAILED && job->header.n > 0 && slice_equal_nocase(e->dsn_return, LIT("FULL")),
+    };
+
+    if (d.recipient_count == 0)
+        return 0;
+    if (enqueue(job, &d, until, why) < 0)
+        return -1;
+    mark_reported(job, action);
     return 0;
 }

@@ -9,6 +9,10 @@
 #include "bree.h"
 
 #include "base/json.h"
+#include "mail/idn.h"
+#include "mail/srs.h"
+
+struct bree bree;
 
 static bool is_waiting(const struct email_recipient *r)
 {
@@ -18,8 +22,9 @@ static bool is_waiting(const struct email_recipient *r)
 static struct slice domain_of(struct arena *a, struct slice address)
 {
     ptrdiff_t at = slice_rfind_char(address, '@');
+    struct slice domain;
 
-    return at < 0 ? SLICE_NONE : arena_lower(a, slice_tail(address, (size_t)at + 1));
+    return at >= 0 && idn_to_ascii(a, slice_tail(address, (size_t)at + 1), &domain) ? domain : SLICE_NONE;
 }
 
 static size_t count_state(const struct email_doc *e, enum email_recipient_state state)
@@ -105,7 +110,7 @@ static void batch_take(struct job *job, size_t first, struct batch *b)
         if (!is_waiting(r) || r->updated_at >= job->email.locked_at ||
             !slice_equal(domain_of(job->arena, r->address), b->domain))
             continue;
-        b->rcpts[b->count] = (struct smtp_client_rcpt){ .address = r->address, .orcpt = r->orcpt };
+        b->rcpts[b->count] = (struct smtp_client_rcpt){ .address = r->address, .notify = dsn_parse_notify(r->notify), .orcpt = r->orcpt };
         b->index[b->count++] = i;
     }
 }
@@ -119,7 +124,7 @@ static int transact(struct job *job, struct batch *b, struct connection *c, stru
 {
     AUTO(message_close) struct message_source *source = NULL;
     struct smtp_client_mail mail = {
-        .from = job->email.from, .size = job->header.n + job->body_bytes, .eight_bit = job->email.is_8bit,
+        .from = job->from, .size = job->header.n + job->body_bytes, .eight_bit = job->email.is_8bit,
         .smtputf8 = job->email.is_smtputf8, .requiretls = job->email.require_tls, .ret = (enum smtp_ret)parse_ret(job->email.dsn_return),
         .envid = job->email.dsn_id, .rcpts = b->rcpts, .rcpt_count = b->count, .pull = message_pull,
     };
@@ -128,6 +133,12 @@ static int transact(struct job *job, struct batch *b, struct connection *c, stru
         return -1;
     mail.arg = source;
     return smtp_client_send(c->to.client, &mail, job->arena, until, why);
+}
+
+/* A server that knows DSN has been told what to report and does it itself (RFC 3461 5.2.1). */
+static bool remote_reports(const struct connection *c)
+{
+    return c != NULL && smtp_client_is_usable(c->to.client) && (smtp_client_extensions(c->to.client) & SMTP_EXT_DSN);
 }
 
 static void batch_note(struct job *job, struct batch *b, struct smtp_reply all, const struct connection *c, uint64_t started_us)
@@ -139,37 +150,78 @@ static void batch_note(struct job *job, struct batch *b, struct smtp_reply all, 
         reply.text = arena_copy(job->arena, reply.text);
         reply.enhanced = reply.enhanced != NULL ? arena_cstr(job->arena, slice_of(reply.enhanced)) : "";
         set_reply(r, reply, c != NULL ? arena_copy(job->arena, slice_of(c->host)) : SLICE_NONE);
+        if (r->state == RECIPIENT_ACCEPTED && remote_reports(c))
+            r->final_sent = true;
         log_recipient(job, r, clock_now_us() - started_us);
     }
 }
 
-/* Sends to one destination. <0: the lease is lost or the store is away; stop. */
-static int batch_send(struct job *job, struct batch *b, bool more, struct fault *why)
+/* Nothing is left to do but the final write, so the answers may wait for it. */
+static bool batch_was_all(const struct job *job, const struct batch *b)
 {
-    struct deadline until = deadline_in_ms(LEASE_MS / 2);
+    if (b->count < job->email.recipient_count)
+        return false;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct email_recipient *r = &job->email.recipients[b->index[i]];
+
+        if (r->state != RECIPIENT_ACCEPTED || (!r->final_sent && (dsn_parse_notify(r->notify) & SMTP_NOTIFY_SUCCESS)))
+            return false;
+    }
+    return true;
+}
+
+static void batch_talk(struct job *job, struct batch *b, struct deadline until, struct connection **c, struct smtp_reply *all)
+{
+    struct wanted wanted = { b->domain, job->email.require_tls };
+    struct fault trouble;
+
+    if (b->domain.n == 0) {
+        *all = SMTP_REPLY(550, "5.1.3", "The recipient has no domain");
+        return;
+    }
+    if (connection_get(&wanted, until, c, all, job->arena, &trouble) < 0) {
+        if (all->code == 0)
+            *all = trouble_reply(job->arena, &trouble);
+        return;
+    }
+    if (transact(job, b, *c, until, &trouble) == 0)
+        return;
+    if (trouble.code == FAULT_INVALID)
+        *all = (struct smtp_reply){ 554, "5.6.0", arena_copy(job->arena, slice_of(trouble.text)) };
+    else
+        *all = trouble_reply(job->arena, &trouble);
+}
+
+/* Sends to one destination. <0: the lease is lost or the store is away; stop. */
+static int batch_send(struct job *job, struct batch *b, struct fault *why)
+{
+    AUTO(json_release) json_t *entry = NULL;
     uint64_t started = clock_now_us();
     struct smtp_reply all = SMTP_OK;
     struct connection *c = NULL;
-    json_t *entry = NULL;
-    struct fault trouble;
-    int r = 0;
 
-    if (b->domain.n == 0)
-        all = SMTP_REPLY(550, "5.1.3", "The recipient has no domain");
-    else if (connection_get(b->domain, until, &c, &all, job->arena, &trouble) < 0 && all.code == 0)
-        all = trouble_reply(job->arena, &trouble);
-    if (c != NULL && transact(job, b, c, until, &trouble) < 0)
-        all = trouble.code == FAULT_INVALID ? (struct smtp_reply){ 554, "5.6.0", arena_copy(job->arena, slice_of(trouble.text)) }
-                                            : trouble_reply(job->arena, &trouble);
+    batch_talk(job, b, deadline_in_ms(TRANSACTION_MS), &c, &all);
     batch_note(job, b, all, c, started);
     if (c != NULL && job->email.recipients[b->index[0]].state == RECIPIENT_ACCEPTED)
         entry = delivery_entry(&job->email.recipients[b->index[0]], c);
     connection_put(&c);
     metric_observe_us(bree.took, clock_now_us() - started);
-    if (more)
-        r = email_save_progress(bree.store, &job->email, entry, deadline_in_ms(60000), why);
-    json_release(&entry);
-    return r;
+    if (!batch_was_all(job, b))
+        return email_save_progress(bree.store, &job->email, entry, deadline_in_ms(60000), why);
+    job->delivery = entry;
+    entry = NULL;
+    return 0;
+}
+
+/* The lease always outlives the transaction that begins now, so that nobody else begins the same one. */
+static int keep_lease(struct job *job, struct fault *why)
+{
+    if (clock_now_ms() - job->leased_at_ms < LEASE_MS / 4)
+        return 0;
+    if (email_renew(bree.store, &job->email, LEASE_MS, deadline_in_ms(60000), why) < 0)
+        return -1;
+    job->leased_at_ms = clock_now_ms();
+    return 0;
 }
 
 static bool next_batch(struct job *job, size_t *at)
@@ -186,8 +238,10 @@ static int send_all(struct job *job, struct fault *why)
     size_t at = 0;
 
     while (next_batch(job, &at)) {
+        if (keep_lease(job, why) < 0)
+            return -1;
         batch_take(job, at, b);
-        if (batch_send(job, b, job->email.recipient_count > b->count, why) < 0)
+        if (batch_send(job, b, why) < 0)
             return -1;
     }
     return 0;
@@ -222,6 +276,15 @@ static void fail_open(struct job *job, struct smtp_reply reply)
     }
 }
 
+/* Nobody else ever said no, and no time limit passed: the refusal was ours. */
+static bool was_refused_here(const struct email_doc *e)
+{
+    for (size_t i = 0; i < e->recipient_count; i++)
+        if (e->recipients[i].mx.n > 0 || slice_equal(e->recipients[i].status, LIT("5.4.7")))
+            return false;
+    return true;
+}
+
 static void next_state(struct job *job)
 {
     struct email_doc *e = &job->email;
@@ -238,25 +301,63 @@ static void next_state(struct job *job)
         return;
     }
     e->next_attempt_at = 0;
-    e->status = failed == 0 ? LIT("sent") : failed < e->recipient_count ? LIT("partially_sent") : LIT("bounced");
+    e->status = failed == 0 ? LIT("sent") : failed < e->recipient_count ? LIT("partially_sent")
+              : was_refused_here(e) ? LIT("rejected") : LIT("bounced");
+}
+
+static void report_one(struct job *job, enum dsn_action action)
+{
+    struct fault why;
+
+    if (dsn_send(job, action, deadline_in_ms(60000), &why) < 0)
+        log_event(LOG_ERROR, "smtp-bree.dsn_failed", F_STR("msg", job->email.id), F_FAULT(&why));
 }
 
 static void report(struct job *job)
 {
-    struct deadline until = deadline_in_ms(60000);
-    struct fault why;
-
     if (job->email.is_bounce || job->email.from.n == 0)        /* never a bounce of a bounce (RFC 5321 4.5.5) */
         return;
-    if (dsn_send(job, false, until, &why) < 0)
-        log_event(LOG_ERROR, "smtp-bree.dsn_failed", F_STR("msg", job->email.id), F_FAULT(&why));
-    if (clock_wall_ms() - job->email.created_at > DELAY_DSN_MS && dsn_send(job, true, until, &why) < 0)
-        log_event(LOG_ERROR, "smtp-bree.dsn_failed", F_STR("msg", job->email.id), F_FAULT(&why));
+    report_one(job, DSN_FAILED);
+    report_one(job, DSN_RELAYED);
+    if (clock_wall_ms() - job->email.created_at > DELAY_DSN_MS)
+        report_one(job, DSN_DELAYED);
 }
 
+static bool is_blocked(const struct job *job, struct slice address)
+{
+    for (size_t i = 0; i < job->domain.smtp_emails_blocked_count; i++)
+        if (slice_equal_nocase(job->domain.smtp_emails_blocked[i], address))
+            return true;
+    return false;
+}
+
+static void fail_blocked(struct job *job)
+{
+    for (size_t i = 0; i < job->email.recipient_count; i++) {
+        struct email_recipient *r = &job->email.recipients[i];
+
+        if (!is_waiting(r) || !is_blocked(job, r->address))
+            continue;
+        set_reply(r, SMTP_REPLY(550, "5.7.1", "This recipient is blocked for the sending domain"), SLICE_NONE);
+        log_recipient(job, r, 0);
+    }
+}
+
+/* Where the domain's return path was verified to lead to our MX, bounces come back in a form we can check (SRS). */
+static struct slice envelope_sender(struct job *job)
+{
+    const struct domain_doc *d = &job->domain;
+
+    if (bree.config->srs_secret == NULL || !d->has_return_path_record || d->return_path.n == 0)
+        return job->email.from;
+    return srs_encode(job->arena, bree.config->srs_secret, job->email.from,
+                      arena_printf(job->arena, "%.*s.%.*s", SLICE(d->return_path), SLICE(d->name)), clock_wall_ms());
+}
+
+/* 0: send, 1: nothing is to be sent now. */
 static int prepare(struct job *job, struct fault *why)
 {
-    struct deadline until = deadline_in_ms(LEASE_MS / 2);
+    struct deadline until = deadline_in_ms(TRANSACTION_MS);
     int r = domain_find(bree.store, slice_of(job->email.domain), job->arena, until, &job->domain, why);
 
     if (r < 0 && why->code == FAULT_NOT_FOUND) {
@@ -269,6 +370,12 @@ static int prepare(struct job *job, struct fault *why)
         fail_open(job, SMTP_REPLY(550, "5.4.7", "Tried for five days without success"));
         return 1;
     }
+    if (job->domain.is_smtp_suspended) {
+        fail_open(job, SMTP_REPLY(451, "4.7.1", "Sending is suspended for this domain"));
+        return 1;
+    }
+    fail_blocked(job);
+    job->from = envelope_sender(job);
     return message_prepare(job, until, why);
 }
 
@@ -290,6 +397,6 @@ void job_run(struct job *job)
     }
     report(job);
     next_state(job);
-    if (email_finish(bree.store, &job->email, NULL, deadline_in_ms(60000), &why) < 0)
+    if (email_finish(bree.store, &job->email, job->delivery, deadline_in_ms(60000), &why) < 0)
         log_event(LOG_ERROR, "smtp-bree.finish_failed", F_STR("msg", job->email.id), F_FAULT(&why));
 }

@@ -7,8 +7,6 @@
 
 #include <unistd.h>
 
-struct bree bree;
-
 static struct config config;
 
 static const struct config_var vars[] = {
@@ -24,6 +22,8 @@ static const struct config_var vars[] = {
     VAR_INT(struct config, concurrency, "SMTP_QUEUE_CONCURRENCY", "20", "1", "200", "messages sent at once"),
     VAR_SECRET(struct config, helper_key, "HELPER_ENCRYPTION_KEY", NULL, "opens the DKIM keys in domain documents"),
     VAR_STRING(struct config, ca_path, "TLS_CA_PATH", "", "PEM roots; empty: the system's"),
+    VAR_SECRET(struct config, srs_secret, "SRS_SECRET", "", "rewrites envelope senders of domains whose return path was verified; empty: none"),
+    VAR_INT(struct config, destination_max, "SMTP_QUEUE_DESTINATION_MAX", "5", "1", "100", "connections to one domain at once"),
     VAR_MS(struct config, poll_ms, "SMTP_QUEUE_POLL", "5s", "100ms", "5m", "how often the queue is looked at without an event"),
 };
 
@@ -32,6 +32,7 @@ static void worker(void *arg)
     struct job *job = arg;
 
     job_run(job);
+    json_release(&job->delivery);
     buf_free(&job->header);
     arena_free(&job->arena);
     free(job);
@@ -49,6 +50,7 @@ static int claim_one(struct fault *why)
         abort();
     job->arena = arena_new(0);
     job->header = BUF_INIT(HEADER_MAX);
+    job->leased_at_ms = clock_now_ms();
     r = email_claim(bree.store, slice_of(bree.name), LEASE_MS, job->arena, deadline_in_ms(30000), &job->email, why);
     if (r == 0) {
         bree.busy++;

@@ -10,10 +10,15 @@
 
 /* ---- the header ---------------------------------------------------------------------------------- */
 
-/* Bcc is for the sender's eyes only (RFC 5322 3.6.3); Return-Path is the last hop's to write (RFC 5321 4.4). */
+/* Bcc is for the sender's eyes only (RFC 5322 3.6.3); Return-Path is the last hop's to write (RFC 5321 4.4); the others are ours. */
 static bool is_dropped(struct slice line)
 {
-    return slice_has_prefix_nocase(line, LIT("Bcc:")) || slice_has_prefix_nocase(line, LIT("Return-Path:"));
+    static const struct slice dropped[] = { LIT("Bcc:"), LIT("Return-Path:"), LIT("X-Forward-Email-ID:"), LIT("X-Forward-Email-Sender:") };
+
+    for (size_t i = 0; i < COUNT(dropped); i++)
+        if (slice_has_prefix_nocase(line, dropped[i]))
+            return true;
+    return false;
 }
 
 static struct slice edit_header(struct job *job, struct slice raw)
@@ -32,6 +37,8 @@ static struct slice edit_header(struct job *job, struct slice raw)
         raw = slice_tail(raw, line.n);
     }
     (void)buf_printf(&out, "X-Forward-Email-ID: %s\r\n", job->email.id);
+    if (job->email.from.n > 0)
+        (void)buf_printf(&out, "X-Forward-Email-Sender: rfc822; %.*s, %s\r\n", SLICE(job->email.from), bree.config->host);
     return arena_copy(job->arena, buf_slice(&out));
 }
 
