@@ -193,6 +193,67 @@ static int alias_password(struct fectl *f, struct fault *why)
     return 0;
 }
 
+static int alias_passwords(struct fectl *f, struct fault *why)
+{
+    AUTO(json_release) json_t *wraps = NULL;
+    struct alias_doc a;
+    struct domain_doc d;
+    struct slice address;
+    json_t *wrap;
+    size_t i;
+
+    if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &a, &d, why) < 0)
+        return -1;
+    if (a.wraps.n > 0 && json_parse(a.wraps, 1 << 20, &wraps, why) < 0)
+        return -1;
+    json_array_foreach(wraps, i, wrap)
+        printf("%.*s scope=\"%.*s\" created=%.*s %.*s\n", SLICE(json_get_slice(wrap, "id")), SLICE(json_get_slice(wrap, "scope")),
+               SLICE(json_get_slice(wrap, "created_at")), SLICE(json_get_slice(wrap, "description")));
+    return 0;
+}
+
+/* The mailbox forgets the slot first: killed in between, the document still has it, but it opens nothing. */
+static int revoke(struct fectl *f, const struct alias_doc *a, struct slice password, struct slice slot, struct fault *why)
+{
+    AUTO(secret_unref) struct secret *data_key = NULL;
+    AUTO(json_release) json_t *wraps = NULL;
+    struct slice wrap_id;
+    size_t i, left;
+    json_t *wrap;
+
+    if (fectl_unlock(f, a, password, &wrap_id, &data_key, why) < 0 || json_parse(a->wraps, 1 << 20, &wraps, why) < 0)
+        return -1;
+    left = json_array_size(wraps);
+    json_array_foreach(wraps, i, wrap) {
+        if (!slice_equal(json_get_slice(wrap, "id"), slot))
+            continue;
+        if (left == 1)
+            return fault_set(why, FAULT_INVALID, "this is the last password: without it nobody could ever open the mailbox again");
+        (void)json_array_remove(wraps, i);
+        if (set_mailbox_wraps(f, a, data_key, wrap_id, wraps, why) < 0 ||
+            alias_remove_wrap(f->store, slice_of(a->id), slot, fectl_until(), why) < 0)
+            return -1;
+        fectl_alias_changed(f, a->id);
+        return 0;
+    }
+    return fault_set(why, FAULT_NOT_FOUND, "there is no password %.*s (see fectl alias passwords)", SLICE(slot));
+}
+
+static int alias_revoke(struct fectl *f, struct fault *why)
+{
+    AUTO(secret_unref) struct secret *password = NULL;
+    struct alias_doc a;
+    struct domain_doc d;
+    struct slice address, slot;
+
+    if (fectl_password(f, &password, why) < 0 || fectl_argument(f, 0, "the address", &address, why) < 0 ||
+        fectl_argument(f, 1, "the password's id", &slot, why) < 0 || fectl_find_alias(f, address, &a, &d, why) < 0)
+        return -1;
+    if (password == NULL)
+        return fault_set(why, FAULT_INVALID, "--password-stdin is needed: a password of this alias, to open the mailbox's own list");
+    return revoke(f, &a, secret_slice(password), slot, why);
+}
+
 /* For tests and benchmarks: u1..uN with mailboxes and one password, in one run. */
 static int alias_fixture(struct fectl *f, struct fault *why)
 {
@@ -222,6 +283,8 @@ const struct command alias_commands[] = {
     { "alias", "enable", "ADDRESS", "switches an alias on", true, alias_on },
     { "alias", "disable", "ADDRESS [--code 250|421|550]", "switches an alias off: swallow, later, or refuse", true, alias_off },
     { "alias", "password", "ADDRESS [--password-stdin] [--old-password-stdin] [--scope \"imap smtp\"]", "gives the first password (makes the mailbox) or adds one; standard input has the old one first", true, alias_password },
+    { "alias", "passwords", "ADDRESS", "the passwords of an alias: ids, scopes, dates", true, alias_passwords },
+    { "alias", "revoke", "ADDRESS ID --password-stdin", "ends one password; open sessions end too", true, alias_revoke },
     { "alias", "fixture", "DOMAIN N --password-stdin", "adds u1..uN with mailboxes and one password, for tests", true, alias_fixture },
     { NULL, NULL, NULL, NULL, false, NULL },
 };
