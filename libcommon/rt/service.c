@@ -25,6 +25,7 @@ static const struct config_var common_vars[] = {
     VAR_MS(struct service_common, drain_ms, "DRAIN_TIMEOUT", "20s", "0s", "10m", "time for sessions to end after SIGTERM"),
     VAR_LIST(struct service_common, dns_servers, "DNS_SERVERS", "", "resolvers to ask, ip or ip@port; empty: /etc/resolv.conf"),
     VAR_STRING(struct service_common, dns_trust_anchor, "DNS_TRUST_ANCHOR", "", "file of DNSSEC trust anchors, or root: the keys of the root zone, built in; empty: none, nothing counts as validated (no DANE)"),
+    VAR_LIST(struct service_common, proxy_from, "PROXY_FROM", "", "addresses or prefixes of load balancers, which must send a PROXY v2 header on the mail ports; empty: none"),
     VAR_PORT(struct service_common, metrics_port, "METRICS_PORT", "0", "loopback port for GET /metrics, the next ones for further WORKERS; 0: none"),
     VAR_STRING(struct service_common, metrics_socket, "METRICS_SOCKET", "", "unix socket for GET /metrics, with .1 .2 appended for further WORKERS; empty: none"),
     VAR_STRING(struct service_common, log_level, "LOG_LEVEL", "info", "debug, info, warn or error"),

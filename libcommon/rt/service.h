@@ -5,7 +5,7 @@
  * FE_UID, default 10001; "0" keeps them, for development); runs the loop; on SIGTERM/SIGINT drain(), waits for it at most
  * DRAIN_TIMEOUT, exit 0. WORKERS=n forks n processes that share ports by SO_REUSEPORT and restarts those that die.
  * Common settings (all daemons): BIND_ADDRESS, METRICS_PORT or METRICS_SOCKET, LOG_LEVEL, WORKERS, DRAIN_TIMEOUT,
- * DNS_SERVERS, DNS_TRUST_ANCHOR, FE_UID.
+ * DNS_SERVERS, DNS_TRUST_ANCHOR, PROXY_FROM, FE_UID.
  */
 #pragma once
 
@@ -20,6 +20,7 @@ struct service_common {
     uint64_t drain_ms;
     const char **dns_servers;
     const char *dns_trust_anchor;
+    const char **proxy_from;              /* for listener_options.proxy_from; NULL-terminated, empty: nobody */
     uint16_t metrics_port;
     const char *metrics_socket;
     const char *log_level;

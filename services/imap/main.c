@@ -75,7 +75,7 @@ static int listen_on(uint16_t port, struct tls_server *tls, struct listener **ou
     const struct listener_options options = {
         .name = "imap", .bind_address = service_common()->bind_address, .port = port, .tls = tls,
         .reuse_port = service_common()->workers > 1, .max_connections = (unsigned)config.connections_max,
-        .accept = accept_one, .arg = &server,
+        .accept = accept_one, .arg = &server, .proxy_from = (const char *const *)service_common()->proxy_from,
     };
 
     return port == 0 ? 0 : listener_open(&options, out, why);

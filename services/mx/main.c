@@ -169,6 +169,7 @@ static int open_port(struct fault *why)
         .bind_address = service_common()->bind_address,
         .port = config.port,
         .reuse_port = service_common()->workers > 1,
+        .proxy_from = (const char *const *)service_common()->proxy_from,
         .accept = smtp_server_accept,
     };
 

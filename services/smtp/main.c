@@ -114,6 +114,7 @@ static int open_port(const char *name, uint16_t port, bool implicit, struct smtp
         .port = port,
         .tls = implicit ? submit.tls : NULL,
         .reuse_port = service_common()->workers > 1,
+        .proxy_from = (const char *const *)service_common()->proxy_from,
         .accept = smtp_server_accept,
     };
 
