@@ -6,6 +6,7 @@
 #include "mx.h"
 
 #include "mx_limit.h"
+#include "mx_seal.h"
 #include "net/smtp_client.h"
 
 #define LOG_FLUSH_MS 2000
@@ -42,6 +43,14 @@ static const struct config_var vars[] = {
                "secrets the daemons show each other, comma separated; the first is used"),
     VAR_SECRET(struct mx_config, srs_secret, "SRS_SECRET", NULL,
                "signs rewritten senders and delivery marks"),
+    VAR_SECRET(struct mx_config, helper_key, "HELPER_ENCRYPTION_KEY", "",
+               "opens the DKIM keys of domains, to seal forwards (ARC)"),
+    VAR_STRING(struct mx_config, dkim_key_path, "DKIM_PRIVATE_KEY_PATH", "",
+               "PEM key that seals all forwards; empty: the key of the recipient's domain"),
+    VAR_STRING(struct mx_config, dkim_domain, "DKIM_DOMAIN_NAME", "",
+               "domain of that key; empty: WEB_HOST"),
+    VAR_STRING(struct mx_config, dkim_selector, "DKIM_KEY_SELECTOR", "default",
+               "selector of that key"),
     VAR_STRING(struct mx_config, spool_folder, "SPOOL_PATH", "/tmp",
                "folder for large messages under way, encrypted"),
     VAR_BYTES(struct mx_config, message_bytes_max, "SMTP_MESSAGE_MAX_SIZE", "50mb", "1kb", "200mb",
@@ -116,10 +125,12 @@ static void open_mailboxes(void)
                                          .ca_path = config.tls_ca[0] ? config.tls_ca : NULL});
 }
 
-static int open_tls(struct fault *why)
+static int open_keys(struct fault *why)
 {
     if (config.tls_key[0] != '\0' &&
         tls_server_new(config.tls_key, config.tls_cert, &mx.tls, why) < 0)
+        return -1;
+    if (mx_seal_open(&mx, why) < 0)
         return -1;
     return tls_client_new(config.tls_ca[0] ? config.tls_ca : NULL, &mx.tls_out, why);
 }
@@ -182,7 +193,7 @@ static int open_port(struct fault *why)
 static int start(void *arg, struct fault *why)
 {
     (void)arg;
-    if (open_store(why) < 0 || open_redis(why) < 0 || open_tls(why) < 0 ||
+    if (open_store(why) < 0 || open_redis(why) < 0 || open_keys(why) < 0 ||
         spool_dir_open(config.spool_folder, &mx.spools, why) < 0)
         return -1;
     open_mailboxes();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "mail/arc.h"
 #include "net/redis.h"
 #include "net/smtp_server.h"
 #include "net/spool.h"
@@ -34,7 +35,8 @@ struct mx_config {
     const char *sqlite_host;
     uint16_t sqlite_port;
     bool sqlite_tls;
-    struct secret *api_secrets, *srs_secret;
+    struct secret *api_secrets, *srs_secret, *helper_key;
+    const char *dkim_key_path, *dkim_domain, *dkim_selector;
     const char *spool_folder;
     uint64_t message_bytes_max, greeting_ms, idle_ms;
     int64_t recipients_max, forwards_max, concurrency_max;
@@ -56,6 +58,7 @@ struct mx {
     struct spool_dir *spools;
     struct tls_server *tls;
     struct tls_client *tls_out;
+    struct dkim_key *seal_key;                /* NULL: the domains' own keys seal */
     struct smtp_server *smtp;
     struct listener *listener;
     struct secret *mark_key, *rpc_secret;
@@ -100,7 +103,12 @@ struct mx_mail {
     struct mx_target *first, *last;
     unsigned target_count;
     struct dkim_verifier *dkim;               /* while content comes in; NULL: not asked for */
+    struct arc_verifier *arc;
+    enum arc_result arc_result;
+    struct authres_result *results;           /* of all checks; for the seal */
+    size_t result_count;
     struct slice authres;                     /* Authentication-Results field, or empty */
+    struct slice seal;                        /* ARC set for forwards, or empty */
     struct slice new_header;                  /* header as passed on: foreign results and Return-Path gone */
     struct deadline until;
 };

@@ -18,18 +18,23 @@ void mx_auth_begin(struct mx_mail *m)
 
     if (!m->mx->config->verify_dns || m->target_count == 0)
         return;
-    m->dkim = dkim_verifier_new(m->arena, slice_head(header, header.n - 2), clock_wall_ms());
+    header = slice_head(header, header.n - 2);
+    m->dkim = dkim_verifier_new(m->arena, header, clock_wall_ms());
+    m->arc = arc_verifier_new(m->arena, header);
 }
 
 void mx_auth_body(struct mx_mail *m, struct slice bytes)
 {
     if (m->dkim && bytes.n > 0)
         dkim_verifier_body(m->dkim, bytes);
+    if (m->arc && bytes.n > 0)
+        arc_verifier_body(m->arc, bytes);
 }
 
 void mx_auth_end(struct mx_mail *m)
 {
     dkim_verifier_free(&m->dkim);
+    arc_verifier_free(&m->arc);
 }
 
 /* ---- keys
@@ -41,31 +46,45 @@ static bool looks_like_key(struct slice record)
     return slice_has_prefix_nocase(record, LIT("v=DKIM1")) || slice_find(record, LIT("p=")) >= 0;
 }
 
-static void fetch_key(struct mx_mail *m, size_t i, struct slice name, struct deadline until)
+/* The key record at `name`, and how the look-up went. */
+static enum dkim_key_status fetch_key(struct mx_mail *m, struct slice name, struct deadline until,
+                                      struct slice *record)
 {
     struct dns_answer answer;
     struct fault why;
 
-    if (dns_query(name, DNS_TXT, m->arena, until, &answer, &why) < 0) {
-        dkim_verifier_key(m->dkim, i, why.code == FAULT_INVALID ? DKIM_KEY_NONE : DKIM_KEY_UNKNOWN,
-                          SLICE_NONE);
-        return;
-    }
+    *record = SLICE_NONE;
+    if (dns_query(name, DNS_TXT, m->arena, until, &answer, &why) < 0)
+        return why.code == FAULT_INVALID ? DKIM_KEY_NONE : DKIM_KEY_UNKNOWN;
     for (size_t k = 0; k < answer.count; k++)
         if (answer.records[k].type == DNS_TXT && looks_like_key(answer.records[k].text)) {
-            dkim_verifier_key(m->dkim, i, DKIM_KEY_FOUND, answer.records[k].text);
-            return;
+            *record = answer.records[k].text;
+            return DKIM_KEY_FOUND;
         }
-    dkim_verifier_key(m->dkim, i, DKIM_KEY_NONE, SLICE_NONE);
+    return DKIM_KEY_NONE;
 }
 
-static void fetch_keys(struct mx_mail *m, struct deadline until)
+static void fetch_dkim_keys(struct mx_mail *m, struct deadline until)
 {
     for (size_t i = 0; i < dkim_verifier_count(m->dkim); i++) {
-        struct slice name = dkim_verifier_key_name(m->dkim, i);
+        struct slice record, name = dkim_verifier_key_name(m->dkim, i);
 
-        if (name.n > 0)
-            fetch_key(m, i, name, until);
+        if (name.n > 0) {
+            enum dkim_key_status status = fetch_key(m, name, until, &record);
+
+            dkim_verifier_key(m->dkim, i, status, record);
+        }
+    }
+}
+
+static void fetch_arc_keys(struct mx_mail *m, struct deadline until)
+{
+    for (size_t i = 0; i < arc_verifier_count(m->arc); i++) {
+        struct slice record;
+        enum dkim_key_status status =
+            fetch_key(m, arc_verifier_key_name(m->arc, i), until, &record);
+
+        arc_verifier_key(m->arc, i, status, record);
     }
 }
 
@@ -115,22 +134,50 @@ static struct authres_result spf_result(struct mx_mail *m, struct deadline until
     };
 }
 
+static size_t add_dkim(struct mx_mail *m, struct deadline until, struct authres_result *out)
+{
+    size_t count = dkim_verifier_count(m->dkim);
+
+    fetch_dkim_keys(m, until);
+    dkim_verifier_finish(m->dkim);
+    for (size_t i = 0; i < count; i++)
+        out[i] = dkim_result(dkim_verifier_verdict(m->dkim, i));
+    if (count == 0)
+        out[count++] = (struct authres_result){.method = "dkim", .result = "none"};
+    return count;
+}
+
+static size_t add_arc(struct mx_mail *m, struct deadline until, struct authres_result *out)
+{
+    const struct arc_verdict *v;
+
+    fetch_arc_keys(m, until);
+    v = arc_verifier_finish(m->arc);
+    m->arc_result = v->result;
+    if (v->result == ARC_NONE)
+        return 0;
+    *out = (struct authres_result){
+        .method = "arc",
+        .result = arc_result_name(v->result),
+        .reason = slice_of(v->reason),
+        .properties = {{"header", "d", v->domain}},
+        .property_count = 1,
+    };
+    return 1;
+}
+
 void mx_auth_check(struct mx_mail *m)
 {
-    struct authres_result results[DKIM_SIGNATURES_MAX + 2];
     struct deadline until = deadline_earlier(m->until, deadline_in_ms(AUTH_MS));
-    size_t count = 0;
 
     if (!m->mx->config->verify_dns)
         return;
-    results[count++] = spf_result(m, until);
+    m->results = ARENA_ARRAY(m->arena, struct authres_result, DKIM_SIGNATURES_MAX + 3);
+    m->results[m->result_count++] = spf_result(m, until);
     if (m->dkim) {
-        fetch_keys(m, until);
-        dkim_verifier_finish(m->dkim);
-        for (size_t i = 0; i < dkim_verifier_count(m->dkim); i++)
-            results[count++] = dkim_result(dkim_verifier_verdict(m->dkim, i));
+        m->result_count += add_dkim(m, until, m->results + m->result_count);
+        m->result_count += add_arc(m, until, m->results + m->result_count);
     }
-    if (count == 1)
-        results[count++] = (struct authres_result){.method = "dkim", .result = "none"};
-    m->authres = authres_format(m->arena, slice_of(m->mx->config->host), results, count);
+    m->authres =
+        authres_format(m->arena, slice_of(m->mx->config->host), m->results, m->result_count);
 }

@@ -8,6 +8,7 @@
 
 #include "mx_forward.h"
 #include "mx_marks.h"
+#include "mx_seal.h"
 #include "mail/received.h"
 #include "mx_trace.h"
 #include "rt/fiber.h"
@@ -76,6 +77,8 @@ struct slice mx_prefix_for(struct mx_mail *m, const struct mx_target *t)
         (void)buf_printf(&out, "Return-Path: <%.*s>\r\n", SLICE(m->s->mail.from.address));
     (void)buf_printf(&out, "X-Original-To: %.*s\r\n", SLICE(t->rcpt));
     (void)buf_append(&out, received_for(m, t->rcpt));
+    if (t->kind == MX_FORWARD)
+        (void)buf_append(&out, m->seal);
     (void)buf_append(&out, m->authres);
     (void)buf_append(&out, mx_trace_sender(m->arena, m->s->mail.from.address, m->conn->ptr,
                                            stream_peer(m->s->stream)->ip));
@@ -343,6 +346,8 @@ struct smtp_reply mx_deliver(struct mx_mail *m)
     struct fault why;
 
     mx_marks_make(m);
+    if (count_kind(m, MX_FORWARD) > 0)
+        mx_seal(m);
     fiber_group_init(&group);
     if (count_kind(m, MX_MAILBOX) > 0 &&
         fiber_group_start(&group, "mx.store", store_all, &mailboxes, &why) < 0)

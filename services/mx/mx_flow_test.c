@@ -133,7 +133,7 @@ static int world_open(struct world *w, struct fault *why)
 static void world_make(struct world *w)
 {
     w->config = (struct mx_config){
-        .host = "mx.here.example", .web_host = "web.example", .website = "", .abuse = "", .srs_secret = secret_new(LIT("srs")),
+        .host = "mx.here.example", .web_host = "web.example", .website = "", .abuse = "", .dkim_key_path = "", .dkim_domain = "", .dkim_selector = "default", .srs_secret = secret_new(LIT("srs")),
         .message_bytes_max = 1 << 20, .forwards_max = 10, .concurrency_max = 0, .forward_host = "127.0.0.1", .forward_private = true, .source_ip = ""};
     w->mx.config = &w->config;
     w->mx.mark_key = secret_new(LIT("marks"));
