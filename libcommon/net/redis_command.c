@@ -112,7 +112,8 @@ static int await_reply(struct redis *r, struct redis_wait *w, struct fault *why)
     if (w->reply != NULL)
         return 0;
     wait_free(w);
-    return fault_set(why, FAULT_UNAVAILABLE, "redis went away");
+    (void)fault_set(why, FAULT_UNAVAILABLE, "redis went away");
+    return -1;                  /* in so many words: gcc must see that w is not used again */
 }
 
 /* ---- replies ---- */
