@@ -10,6 +10,10 @@
 #include "base/secret.h"
 
 #define REPLY_TEXT_MAX 4096
+#define CONNECT_MS 30000u /* defaults; RFC 5321 4.5.3.2 */
+#define COMMAND_MS 120000u
+#define DATA_BLOCK_MS 180000u
+#define DATA_END_MS 600000u
 
 static uint64_t or_default(uint64_t ms, uint64_t otherwise)
 {
@@ -268,7 +272,7 @@ static int authenticate(struct opening *op)
 
 static int greet(struct opening *op)
 {
-    uint64_t ms = or_default(op->o->greeting_ms, 2 * 60 * 1000);
+    uint64_t ms = or_default(op->o->greeting_ms, COMMAND_MS);
 
     if (op->o->implicit_tls && start_tls(op) < 0)
         return -1;
@@ -288,7 +292,7 @@ int smtp_client_open(const struct smtp_client_options *o, struct deadline until,
                      struct smtp_client **out, struct smtp_reply *refusal, struct fault *why)
 {
     struct deadline connect =
-        deadline_earlier(until, deadline_in_ms(or_default(o->connect_ms, 30000)));
+        deadline_earlier(until, deadline_in_ms(or_default(o->connect_ms, CONNECT_MS)));
     struct smtp_client *c;
     struct opening op = {NULL, o, in, until, refusal, why};
 
@@ -297,9 +301,9 @@ int smtp_client_open(const struct smtp_client_options *o, struct deadline until,
     if (c == NULL)
         abort();
     c->usable = true;
-    c->command_ms = or_default(o->command_ms, 2 * 60 * 1000);
-    c->data_block_ms = or_default(o->data_block_ms, 3 * 60 * 1000);
-    c->data_end_ms = or_default(o->data_end_ms, 10 * 60 * 1000);
+    c->command_ms = or_default(o->command_ms, COMMAND_MS);
+    c->data_block_ms = or_default(o->data_block_ms, DATA_BLOCK_MS);
+    c->data_end_ms = or_default(o->data_end_ms, DATA_END_MS);
     op.c = c;
     if (!slice_copy_cstr(slice_of(o->helo), c->helo, sizeof(c->helo)) ||
         !smtp_hello_is_valid(slice_of(c->helo))) {

@@ -12,6 +12,8 @@
 #include "base/secret.h"
 #include "rt/fiber.h"
 
+#define IDLE_MS 180000u
+#define DATA_MS 1800000u
 #define FLUSH_MS 5000
 #define SOFT_ERRORS_MAX 200 /* each may have cost memory of the transaction */
 #define EARLY_TALK_MAX SMTP_LINE_MAX
@@ -30,9 +32,9 @@ struct smtp_server *smtp_server_new(const struct smtp_server_options *options)
     if (server->o.contents_max == 0)
         server->o.contents_max = 256;
     if (server->o.idle_ms == 0)
-        server->o.idle_ms = 3 * 60 * 1000;
+        server->o.idle_ms = IDLE_MS;
     if (server->o.data_ms == 0)
-        server->o.data_ms = 30 * 60 * 1000;
+        server->o.data_ms = DATA_MS;
     if (server->o.bare_grace_ms == 0)
         server->o.bare_grace_ms = 5000;
     if (server->o.software == NULL)

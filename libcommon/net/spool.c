@@ -206,7 +206,7 @@ static int write_all(int fd, struct iovec *iov, size_t count, off_t at)
 static void run_write(struct offload *o)
 {
     struct spool_work *w = CONTAINER_OF(o, struct spool_work, o);
-    struct iovec iov[2 * BATCH_BLOCKS];
+    struct iovec iov[2 * BATCH_BLOCKS] = {0};
 
     if (w->file->fd < 0 && (w->file->fd = open_nameless(w->file->path)) < 0) {
         w->err = errno;

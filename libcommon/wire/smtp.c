@@ -262,7 +262,8 @@ static bool parse_orcpt(struct slice value, struct arena *in, struct slice *out)
     ptrdiff_t semicolon = slice_find_char(value, ';');
     struct slice text;
 
-    if (value.n > SMTP_ORCPT_MAX || semicolon < 1 || (size_t)semicolon + 1 == value.n)
+    if (value.p == NULL || value.n > SMTP_ORCPT_MAX || semicolon < 1 ||
+        (size_t)semicolon + 1 == value.n)
         return false;
     for (ptrdiff_t i = 0; i < semicolon; i++)
         if (!ascii_is_alnum(value.p[i]) && value.p[i] != '-')

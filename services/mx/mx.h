@@ -17,7 +17,7 @@
 #include "rt/tls.h"
 #include "store/models.h"
 
-#define MX_DELIVERY_MS     (4 * 60 * 1000)    /* RFC 5321 4.5.3.2.6 gives the client 10 minutes; many have 5 */
+#define MX_DELIVERY_MS     240000u            /* RFC 5321 4.5.3.2.6 gives the client 10 minutes; many have 5 */
 #define MX_HEADER_MAX      ((size_t)256 << 10)
 #define MX_EXPANSION_DEPTH 4                  /* alias to alias */
 

@@ -105,6 +105,7 @@ static void fill_store(struct world *w)
     add_alias(w, d.id, "refuse", false, 550, "", false);
     add_alias(w, d.id, "hook", true, 250, "https://hook.example/x", false);
     add_alias(w, d.id, "box", true, 250, "", true);
+    add_alias(w, d.id, "both", true, 250, "jane@there.example", true);
     add_alias(w, d.id, "/^list-(.*)$/", true, 250, "list@there.example", false);
     memset(&d, 0, sizeof(d));
     d.name = LIT("all.example");
@@ -319,6 +320,49 @@ static void play_retry(struct world *w)
 TEST(mx_flow, a_retry_doubles_nothing)
 {
     world(t, play_retry);
+}
+
+/* The mailbox server is away: the forward goes out once, however often the sender comes back. */
+static void play_half(struct world *w)
+{
+    struct test *t = w->t;
+
+    for (int i = 0; i < 3; i++)
+        EXPECT("451 4.3.0 Message delivered to both@here.example; not to both@here.example",
+               deliver(w, "a@sender.example", "both@here.example", MESSAGE));
+    CHECK_INT(1, w->sink_count);
+}
+
+TEST(mx_flow, a_missing_mailbox_server_doubles_nothing)
+{
+    world(t, play_half);
+}
+
+static void play_crowd(struct world *w)
+{
+    struct stream *s[3] = {0};
+    struct fault why;
+    struct slice line;
+    struct test *t = w->t;
+
+    mx_limit_free(&w->mx.limit);
+    w->mx.limit = mx_limit_new(NULL, 2, NULL);
+    for (size_t i = 0; i < 3; i++) {
+        REQUIRE_OK(stream_connect("127.0.0.1", w->config.port, NULL, deadline_in_ms(TALK_MS), &s[i], &why), &why);
+        REQUIRE_OK(stream_read_line(s[i], SMTP_LINE_MAX, deadline_in_ms(TALK_MS), &line, &why), &why);
+        CHECK(slice_has_prefix(line, i < 2 ? LIT("220 ") : LIT("421 Too many")));
+    }
+    stream_close(&s[2]);
+    stream_close(&s[0]);
+    while (listener_connection_count(w->mx.listener) > 1)
+        fiber_yield();
+    EXPECT("250", deliver(w, "a@sender.example", "jane@here.example", MESSAGE));
+    stream_close(&s[1]);
+}
+
+TEST(mx_flow, lets_one_address_have_so_many_connections)
+{
+    world(t, play_crowd);
 }
 
 static void play_headers(struct world *w)

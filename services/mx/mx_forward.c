@@ -107,7 +107,7 @@ static struct smtp_reply send_on(struct mx_mail *m, const struct mx_target *t,
 struct smtp_reply mx_forward(struct mx_mail *m, struct mx_target *t)
 {
     struct smtp_connected to = {0};
-    struct smtp_reply refusal;
+    struct smtp_reply refusal = SMTP_OK;
     struct fault why = {0};
     struct smtp_reply r;
 

@@ -9,7 +9,7 @@
 
 #include "base/map.h"
 
-#define WINDOW_MS (3 * 60 * 1000)
+#define WINDOW_MS 180000u
 
 struct mx_limit {
     struct redis *redis;
