@@ -17,7 +17,8 @@
 #include "store/models.h"
 
 #define FAILURE_WINDOW_MS 3600000
-#define FAILURES_KEPT     10000        /* addresses counted in this process */
+#define FAILURES_KEPT     10000        /* addresses and what they tried, counted in this process */
+#define DENIED_AFTER_MS   300          /* a refusal takes at least this: room for several passwords' Argon2id */
 #define TOUCH_MS          3600000
 
 struct cached {
@@ -157,9 +158,44 @@ static unsigned failures_count(struct login *l, struct slice network, struct are
     return there > here ? there : here;
 }
 
+static bool failures_are_full(struct login *l)
+{
+    AUTO(arena_free) struct arena *a = NULL;
+    struct slice key, *old;
+    size_t cursor = 0, n = 0;
+    void *value;
+
+    if (map_count(l->failures) < FAILURES_KEPT)
+        return false;
+    a = arena_new(0);
+    old = ARENA_ARRAY(a, struct slice, map_count(l->failures));
+    while (map_next(l->failures, &cursor, &key, &value) == 1)
+        if (((struct failures *)value)->until_ms <= clock_now_ms())
+            old[n++] = arena_copy(a, key);
+    for (size_t i = 0; i < n; i++)
+        free(map_remove(l->failures, old[i]));
+    return n == 0;
+}
+
+static void failures_add(struct login *l, struct slice key)
+{
+    struct failures *f = local_failures(l, key);
+
+    if (f == NULL && failures_are_full(l))
+        return;                        /* Redis still counts */
+    if (f == NULL) {
+        f = calloc(1, sizeof(*f));
+        if (f == NULL)
+            abort();
+        map_set(l->failures, key, f);
+    }
+    f->count++;
+    f->until_ms = clock_now_ms() + FAILURE_WINDOW_MS;
+}
+
 static void failures_note(struct login *l, struct slice network, struct slice username, struct slice password, struct arena *a)
 {
-    struct failures *f = local_failures(l, network);
+    const struct failures *f;
     struct redis_counter counter;
     struct fault ignored;
     unsigned char tag[32];
@@ -168,23 +204,11 @@ static void failures_note(struct login *l, struct slice network, struct slice us
     /* a client that repeats one wrong password is misconfigured, not guessing: counted once */
     hmac_sha256(slice_make(l->tag_key, 32), arena_printf(a, "%zu:%.*s:%.*s", username.n, SLICE(username), SLICE(password)), tag);
     seen = arena_printf(a, "%.*s %.*s", SLICE(network), SLICE(hex_encode(a, slice_make(tag, 8))));
-    if (map_count(l->failures) >= FAILURES_KEPT)
-        return;                        /* Redis still counts */
-    if (map_find(l->failures, seen) != NULL && local_failures(l, seen)->count > 0)
+    f = local_failures(l, seen);
+    if (f != NULL && f->count > 0)
         return;
-    if (f == NULL) {
-        f = calloc(1, sizeof(*f));
-        if (f == NULL)
-            abort();
-        map_set(l->failures, network, f);
-    }
-    f->count++;
-    f->until_ms = clock_now_ms() + FAILURE_WINDOW_MS;
-    f = calloc(1, sizeof(*f));
-    if (f == NULL)
-        abort();
-    *f = (struct failures){ 1, clock_now_ms() + FAILURE_WINDOW_MS };
-    free(map_set(l->failures, seen, f));
+    failures_add(l, network);
+    failures_add(l, seen);
     if (l->options.redis != NULL)
         ignore_result(redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, &ignored));
 }
@@ -245,16 +269,30 @@ static void hashing_run(struct offload *work)
         keys_wrap_pretend(secret_slice(h->password));
 }
 
-/* One at a time in this process: each takes 19 MiB. */
-static int hash(struct login *l, struct hashing *h, struct deadline until, struct fault *why)
+/* What others from there tried meanwhile counts too, else a guesser sends everything at once. */
+static bool may_still_try(struct login *l, struct slice network, struct fault *why)
 {
-    int r;
+    const struct failures *f = network.n > 0 ? local_failures(l, network) : NULL;
+
+    if (f == NULL || f->count < LOGIN_FAILURES_MAX)
+        return true;
+    (void)fault_set(why, FAULT_LIMIT, "%u failed logins from %.*s", f->count, SLICE(network));
+    return false;
+}
+
+/* One at a time in this process: each takes 19 MiB. On success the caller notes the outcome before it waits again. */
+static int hash(struct login *l, struct hashing *h, struct slice network, struct deadline until, struct fault *why)
+{
+    int r = -1;
 
     if (fiber_mutex_lock(&l->hashing, until, why) < 0) {
         hashing_free(h);
         return -1;
     }
-    r = offload_run(OFFLOAD_CPU, &h->offload, until, why);
+    if (may_still_try(l, network, why))
+        r = offload_run(OFFLOAD_CPU, &h->offload, until, why);
+    else
+        hashing_free(h);
     fiber_mutex_unlock(&l->hashing);
     return r;
 }
@@ -278,6 +316,7 @@ static struct hashing *hashing_new(const struct login *l, struct slice password)
 /* ---- who ----------------------------------------------------------------------------------------------- */
 
 struct subject {
+    struct slice network;              /* whose failures count; none: exempt */
     struct alias_doc alias;
     struct domain_doc domain;
     json_t *wraps;
@@ -407,7 +446,7 @@ static int password_check(struct login *l, const struct subject *s, struct slice
         json_release(&h->wraps);
         h->wraps = json_deep_copy(s->wraps);
     }
-    if (hash(l, h, until, why) < 0)
+    if (hash(l, h, s->network, until, why) < 0)
         return -1;
     r = h->result;
     if (r == 0) {
@@ -421,22 +460,35 @@ static int password_check(struct login *l, const struct subject *s, struct slice
     return r;
 }
 
+/* An answer that comes sooner for a name with fewer passwords, or none, would tell who exists. */
+static int deny(struct login *l, struct slice network, struct slice username, struct slice password, uint64_t begun_ms,
+                struct arena *a, struct fault *why)
+{
+    struct fault ignored;
+
+    if (network.n > 0)
+        failures_note(l, network, username, password, a);
+    if (fiber_sleep_until((struct deadline){ begun_ms + DENIED_AFTER_MS }, &ignored) < 0)
+        *why = ignored;
+    return -1;
+}
+
 int login_check(struct login *l, struct slice username, struct slice password, const char *peer_ip, struct deadline until,
                 struct arena *in, struct login_result *out, struct fault *why)
 {
-    AUTO(subject_free) struct subject s = { 0 };
-    struct slice network = client_network(in, peer_ip), name = SLICE_NONE, domain = SLICE_NONE;
-    unsigned failed = is_exempt(l, peer_ip) ? 0 : failures_count(l, network, in);
+    AUTO(subject_free) struct subject s = { .network = is_exempt(l, peer_ip) ? SLICE_NONE : client_network(in, peer_ip) };
+    struct slice name = SLICE_NONE, domain = SLICE_NONE;
+    unsigned failed = s.network.n == 0 ? 0 : failures_count(l, s.network, in);
+    uint64_t begun_ms;
 
     if (failed >= LOGIN_FAILURES_MAX)
         return fault_set(why, FAULT_LIMIT, "%u failed logins from %s", failed, peer_ip);
     if (fiber_sleep_until(deadline_in_ms(failure_delay_ms(failed)), why) < 0)
         return -1;
+    begun_ms = clock_now_ms();
     if (split_username(in, username, &name, &domain) && subject_find(l, name, domain, in, until, &s, why) < 0)
         return -1;
     if (password_check(l, &s, name, domain, password, until, in, out, why) == 0)
         return 0;
-    if (why->code == FAULT_DENIED && !is_exempt(l, peer_ip))
-        failures_note(l, network, username, password, in);
-    return -1;
+    return why->code == FAULT_DENIED ? deny(l, s.network, username, password, begun_ms, in, why) : -1;
 }
