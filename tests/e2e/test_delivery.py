@@ -1,0 +1,124 @@
+"""Mail comes in and goes out with other people's programs; a message of the largest size does not grow the daemons."""
+import os
+import smtplib
+import socket
+import subprocess
+import uuid
+
+import pytest
+from suite import (MX_PORT, PASSWORD, SMTPS_PORT, STATE, STRANGER, SUBMISSION_PORT, all_messages, eventually, fectl, forget_peak, imap, memory_kb, ok,
+                   rcpt_code, subjects, user)
+
+MESSAGE_MAX = 50 << 20
+GROWTH_MAX_KB = 16 << 10
+SMTP_SOURCE = next((p for p in ("/usr/sbin/smtp-source", "/usr/lib/postfix/sbin/smtp-source") if os.path.exists(p)), "smtp-source")
+
+
+def test_smtp_source():
+    subprocess.run([SMTP_SOURCE, "-s", "5", "-m", "100", "-l", "4000", "-f", STRANGER, "-t", user(11), "-S", "postfix", "127.0.0.1:%d" % MX_PORT],
+                   check=True, timeout=60)
+    assert subjects(user(11)).count("postfix") == 100
+
+
+def test_swaks_to_mx():
+    mark = uuid.uuid4().hex
+    run = subprocess.run(["swaks", "--server", "127.0.0.1", "--port", str(MX_PORT), "--tls", "--from", STRANGER, "--to", user(11),
+                          "--header", "Subject: " + mark, "--body", "hello"], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert subjects(user(11)).count(mark) == 1
+
+
+@pytest.mark.parametrize("port, how", [(SMTPS_PORT, "--tlsc"), (SUBMISSION_PORT, "--tls")])
+@pytest.mark.parametrize("auth", ["PLAIN", "LOGIN"])
+def test_swaks_submits(sink, port, how, auth):
+    mark = uuid.uuid4().hex
+    common = ["swaks", "--server", "127.0.0.1", "--port", str(port), how, "--auth", auth, "--auth-user", user(8), "--from", user(8),
+              "--to", "friend@outside.test", "--header", "Subject: " + mark, "--hide-all"]
+    assert subprocess.run(common + ["--auth-password", "wrong"], timeout=60).returncode == 28      # swaks: authentication failed
+    run = subprocess.run(common + ["--auth-password", PASSWORD], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stdout + run.stderr
+    got = sink.get(mark)
+    assert (got.mail_from, got.rcpt_tos) == (user(8), ["friend@outside.test"])
+    assert b"DKIM-Signature:" in got.original_content
+
+
+def test_nobody_submits_as_another():
+    from suite import submission
+    s = submission(user(8))
+    with pytest.raises(smtplib.SMTPException) as error:
+        s.sendmail(user(9), ["friend@outside.test"], "From: %s\r\nSubject: x\r\n\r\nx\r\n" % user(9))
+    assert "550" in str(error.value)
+    s.quit()
+
+
+def test_refusals():
+    assert rcpt_code("nobody-here@bench.test") == 550
+    assert rcpt_code("someone@nowhere.test") == 550
+    fectl("alias", "add", "off-%s@bench.test" % (mark := uuid.uuid4().hex[:8]), "--imap")
+    assert rcpt_code("off-%s@bench.test" % mark) == 450              # it has never had a password, so there is no mailbox
+    for code in (421, 550, 250):
+        fectl("alias", "disable", "off-%s@bench.test" % mark, "--code", str(code))
+        eventually(lambda: rcpt_code("off-%s@bench.test" % mark) == code, "a disabled alias answers %d" % code)
+
+
+def big_message(size):
+    head = b"From: %s\r\nSubject: big\r\nMessage-ID: <%s@stranger.test>\r\n\r\n" % (STRANGER.encode(), uuid.uuid4().hex.encode())
+    line = bytes(range(33, 33 + 76)).replace(b".", b"x") + b"\r\n"
+    body = line * ((size - len(head)) // len(line))
+    return head + body
+
+
+def send_raw(recipient, data):
+    """Without smtplib's work on every line. data has no dot at the beginning of a line. The code that answers the final dot."""
+    with socket.create_connection(("127.0.0.1", MX_PORT), timeout=100) as s:
+        f = s.makefile("rb")
+
+        def reply():
+            while (line := f.readline())[3:4] == b"-":
+                pass
+            return int(line[:3])
+        assert reply() == 220
+        for command, code in (("EHLO mx.stranger.test", 250), ("MAIL FROM:<%s> SIZE=%d" % (STRANGER, len(data)), 250), ("RCPT TO:<%s>" % recipient, 250), ("DATA", 354)):
+            s.sendall(command.encode() + b"\r\n")
+            assert reply() == code, command
+        s.sendall(data)
+        s.sendall(b".\r\n")
+        return reply()
+
+
+def growth(recipient, data):
+    before = {}
+    for name in ("mx", "sqlite"):
+        forget_peak(name)
+        before[name] = memory_kb(name, "VmRSS")
+    assert send_raw(recipient, data) == 250
+    return {name: memory_kb(name, "VmHWM") - kb for name, kb in before.items()}
+
+
+def test_largest_message():
+    data = big_message(MESSAGE_MAX - 1000)
+    locked = growth(user(4), data)
+    with imap(user(3)) as box:
+        opened = growth(user(3), data)
+        ok(box.noop())
+        got = all_messages(box, "(BODY.PEEK[])")[-1][1]
+        assert got.endswith(data)
+    print("growth in kB: locked", locked, "open", opened)
+    with imap(user(4)) as box:
+        def arrived():
+            ok(box.noop())
+            return ok(box.search(None, "ALL"))[0]
+        eventually(arrived, "the sealed one is stored")
+        assert all_messages(box, "(BODY.PEEK[])")[-1][1].endswith(data)
+    assert all(kb < GROWTH_MAX_KB for kb in [*locked.values(), *opened.values()]), (locked, opened)
+
+
+def test_too_large():
+    with socket.create_connection(("127.0.0.1", MX_PORT), timeout=30) as s:
+        f = s.makefile("rb")
+        f.readline()
+        s.sendall(b"EHLO mx.stranger.test\r\n")
+        while f.readline()[3:4] == b"-":
+            pass
+        s.sendall(b"MAIL FROM:<%s> SIZE=%d\r\n" % (STRANGER.encode(), MESSAGE_MAX + 1))
+        assert f.readline().startswith(b"552 5.3.4")

@@ -1,0 +1,309 @@
+"""Locked means locked: nothing on the server's disk, with every secret of the server, shows mail of an alias that is not logged in."""
+import base64
+import contextlib
+import ctypes
+import datetime
+import email.utils
+import glob
+import hashlib
+import hmac
+import imaplib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import uuid
+
+import pytest
+from suite import (BIN, DAEMON_ENV, MX_PORT, PASSWORD, REDIS_PORT, STATE, STRANGER, all_messages, end, eventually, fectl, imap, mail, mx, ok, read_env, start,
+                   subjects, user)
+
+# ---- looking through everything on disk -----------------------------------------------------------------------------------------
+
+
+def zstd_frames(data):
+    """What every zstd frame in data decompresses to, as far as it does."""
+    lib = ctypes.CDLL("libzstd.so.1")
+    lib.ZSTD_decompress.restype = lib.ZSTD_getFrameContentSize.restype = ctypes.c_uint64
+    out, at = [], data.find(b"\x28\xb5\x2f\xfd")
+    while at >= 0:
+        run = subprocess.run(["zstd", "-dcq"], input=data[at:at + (8 << 20)], capture_output=True)
+        out.append(run.stdout)
+        at = data.find(b"\x28\xb5\x2f\xfd", at + 4)
+    return out
+
+
+def forms(canary):
+    """The canary as it is, in any of base64's three phases, in hex, in UTF-16."""
+    raw = canary.encode()
+    out = [raw, raw.lower(), raw.hex().encode(), raw.decode().encode("utf-16-le")]
+    for phase in range(3):
+        coded = base64.b64encode(b"\0" * phase + raw)
+        out.append(coded[4 if phase else 0:-4])
+    return out
+
+
+def everything():
+    """(name, bytes) of every file of the suite, the streams inside, and the document store opened with its key."""
+    for path in glob.glob(STATE + "/**", recursive=True, include_hidden=True):
+        if os.path.isfile(path) and not os.path.islink(path):
+            data = open(path, "rb").read()
+            yield path, data
+            for frame in zstd_frames(data):
+                yield path + " (zstd)", frame
+    for path in glob.glob(STATE + "/store*.sqlite*"):
+        if not path.endswith(("-wal", "-shm")):
+            rows = open_cipher(path, candidate_keys())
+            assert rows is not None, "the document store opens with its key"
+            yield path + " (decrypted)", rows
+
+
+SQLITE_ROW = 100
+
+
+def open_cipher(path, keys):
+    """All text and blobs of the database, when one of the keys opens it."""
+    lib = ctypes.CDLL("libsqlcipher.so.1")
+    lib.sqlite3_column_blob.restype = ctypes.c_void_p
+    for key in keys:
+        db = ctypes.c_void_p()
+        assert lib.sqlite3_open_v2(path.encode(), ctypes.byref(db), 1, None) == 0
+        lib.sqlite3_key(db, key, len(key))
+        lib.sqlite3_exec(db, b"PRAGMA cipher_log_level=NONE; PRAGMA cipher_page_size=%d; PRAGMA cipher_hmac_algorithm=HMAC_SHA256" % 4096, None, None, None)
+        for page in (4096, 8192, 16384):
+            rows = [] if page == 4096 else _reopen(lib, path, key, page, db)
+            rows = _rows(lib, db)
+            if rows is not None:
+                lib.sqlite3_close_v2(db)
+                return rows
+        lib.sqlite3_close_v2(db)
+    return None
+
+
+def _reopen(lib, path, key, page, db):
+    lib.sqlite3_close_v2(db)
+    assert lib.sqlite3_open_v2(path.encode(), ctypes.byref(db), 1, None) == 0
+    lib.sqlite3_key(db, key, len(key))
+    lib.sqlite3_exec(db, b"PRAGMA cipher_log_level=NONE; PRAGMA cipher_page_size=%d; PRAGMA cipher_hmac_algorithm=HMAC_SHA256" % page, None, None, None)
+
+
+def _rows(lib, db):
+    def query(sql):
+        statement = ctypes.c_void_p()
+        if lib.sqlite3_prepare_v2(db, sql, -1, ctypes.byref(statement), None) != 0:
+            return None
+        out = []
+        while (rc := lib.sqlite3_step(statement)) == SQLITE_ROW:
+            for i in range(lib.sqlite3_column_count(statement)):
+                n = lib.sqlite3_column_bytes(statement, i)
+                out.append(ctypes.string_at(lib.sqlite3_column_blob(statement, i), n) if n else b"")
+        lib.sqlite3_finalize(statement)
+        return out if rc == 101 else None
+    tables = query(b"SELECT name FROM sqlite_master WHERE type='table'")
+    if tables is None:
+        return None
+    return b"\n".join(b"\n".join(query(b'SELECT * FROM "' + t + b'"') or []) for t in tables)
+
+
+def candidate_keys():
+    """Every secret of the server, as passphrase, raw key, and hashed in the usual ways."""
+    out = []
+    secrets = [v.encode() for v in read_env(STATE + "/secrets.env").values() if len(v) >= 32]
+    secrets += [open(STATE + "/store.key").read().strip().encode(), open(STATE + "/tls.key", "rb").read()]
+    for s in secrets:
+        raws = [hashlib.sha256(s).digest(), hmac.new(s, b"", "sha256").digest()]
+        with contextlib.suppress(ValueError):
+            raws.append(bytes.fromhex(s.decode()))
+        out.append(s)
+        out += [b"x'%s'" % r.hex().encode() for r in raws]
+    return out
+
+
+def assert_hidden(canaries):
+    subprocess.run(["redis-cli", "-p", str(REDIS_PORT), "SAVE"], env={**os.environ, "REDISCLI_AUTH": DAEMON_ENV["REDIS_PASSWORD"]}, check=True, capture_output=True)
+    wanted = [form for c in canaries for form in forms(c)]
+    looked = 0
+    for name, data in everything():
+        looked += 1
+        for form in wanted:
+            assert form not in data, "a canary of locked mail is readable in %s" % name
+    assert looked > 10
+
+
+def alias_id(address):
+    return next(line.split()[0] for line in fectl("alias", "list", address.split("@")[1]).splitlines() if " %s " % address in line)
+
+
+def mailbox_file(address):
+    return glob.glob(STATE + "/mailboxes/**/%s.sqlite" % alias_id(address), recursive=True)[0]
+
+
+# ---- mail -----------------------------------------------------------------------------------------------------------------------------
+
+def with_attachment(canary, size):
+    head = ("From: %s\r\nTo: %s\r\nSubject: %s subject\r\nMessage-ID: <%s@stranger.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+            "--b\r\n\r\n%s body\r\n--b\r\nContent-Type: application/x; name=\"%s.pdf\"\r\n\r\n" % (STRANGER, user(5), canary, uuid.uuid4().hex, canary, canary))
+    line = "%s again\r\n" % canary
+    return (head + line * ((size - len(head)) // len(line)) + "--b--\r\n").encode()
+
+
+def deliver(recipient, data):
+    with mx() as s:
+        s.sendmail(STRANGER, [recipient], data)
+
+
+def half_delivered(recipient, data):
+    """DATA of which only a part comes."""
+    s = socket.create_connection(("127.0.0.1", MX_PORT), timeout=30)
+    f = s.makefile("rb")
+    for command in (b"HELO mx.stranger.test", b"MAIL FROM:<%s>" % STRANGER.encode(), b"RCPT TO:<%s>" % recipient.encode(), b"DATA"):
+        f.readline()
+        s.sendall(command + b"\r\n")
+    f.readline()
+    f.readline()
+    s.sendall(data)
+    return s
+
+
+def test_nothing_readable_then_all_there():
+    canaries = ["Canary%s" % uuid.uuid4().hex for _ in range(4)]
+    sent = [with_attachment(canaries[0], 1000), with_attachment(canaries[1], 5 << 20), with_attachment(canaries[3], 300 << 10)]
+    started = time.time()
+    deliver(user(5), sent[0])
+    deliver(user(5), sent[1])
+    with half_delivered(user(5), with_attachment(canaries[2], 5 << 20)[:3 << 20]):
+        time.sleep(0.3)                        # mx has taken it in
+        end("mx")
+        assert_hidden(canaries)
+        start("mx")
+    deliver(user(5), sent[2])
+    assert_hidden(canaries)
+    assert open_cipher(mailbox_file(user(5)), candidate_keys()) is None, "a secret of the server opens the mailbox"
+    ended = time.time()
+    with imap(user(5)) as box:
+        def arrived():
+            ok(box.noop())
+            return len(ok(box.search(None, "ALL"))[0].split()) >= 3
+        eventually(arrived, "sealed mail is in the mailbox")
+        got = all_messages(box)
+        assert [m.endswith(s) for (_, m), s in zip(got, sent)] == [True, True, True]
+        assert len(got) == 3
+        for attributes, _ in got:
+            at = time.mktime(imaplib.Internaldate2tuple(attributes.encode()))
+            assert started - 2 <= at <= ended + 2, attributes
+
+
+def test_wrong_password():
+    box = imaplib.IMAP4_SSL("127.0.0.1", int(DAEMON_ENV["IMAP_PORT"]), ssl_context=__import__("suite").tls())
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        box.login(user(5), "not the password")
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        box.login("nobody-here@bench.test", "x")
+    box.shutdown()
+
+
+def file_sum(path):
+    return hashlib.sha256(open(path, "rb").read()).hexdigest()
+
+
+def flip(data):
+    at = 20000 if len(data) > 24000 else len(data) // 2
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
+@pytest.mark.parametrize("damage", [lambda d: d[:len(d) // 2 // 4096 * 4096], lambda d: d[:5000], lambda d: bytes([d[40] ^ 1]) and d[:40] + bytes([d[40] ^ 1]) + d[41:], lambda d: b""],
+                         ids=["half of it", "a page and a bit", "a flipped byte", "empty"])
+def test_damaged_file(damage):
+    """A damaged mailbox does not open, says so, and stays as it is for whoever repairs it."""
+    path = mailbox_file(user(10))
+    end("sqlite", 15)
+    good = {p: open(p, "rb").read() for p in glob.glob(path + "*")}
+    try:
+        for p in good:
+            if p != path:
+                os.unlink(p)
+        with open(path, "wb") as f:
+            f.write(damage(good[path]))
+        damaged = file_sum(path)
+        start("sqlite")
+        with pytest.raises(imaplib.IMAP4.error) as error:
+            with imap(user(10), folder=None) as box:
+                answer = box.select("INBOX")
+                raise imaplib.IMAP4.error(str(answer) if answer[0] != "OK" else "it opened")
+        print(error.value)
+        assert "it opened" not in str(error.value) and "AUTHENTICATIONFAILED" not in str(error.value)
+        end("sqlite", 15)
+        assert file_sum(path) == damaged
+    finally:
+        with contextlib.suppress(OSError):
+            end("sqlite", 15)
+        for p, data in good.items():
+            with open(p, "wb") as f:
+                f.write(data)
+        start("sqlite")
+    with imap(user(10)):
+        pass
+
+
+def test_missing_file_is_no_new_mailbox():
+    path = mailbox_file(user(10))
+    end("sqlite", 15)
+    os.rename(path, path + ".away")
+    try:
+        start("sqlite")
+        with pytest.raises(imaplib.IMAP4.error):
+            with imap(user(10)):
+                pass
+        assert not os.path.exists(path)
+    finally:
+        end("sqlite", 15)
+        os.rename(path + ".away", path)
+        start("sqlite")
+
+
+def test_replayed_segment():
+    """An old copy of the sealed log put back brings nothing twice."""
+    folder = STATE + "/mailboxes/sealed"
+    run = uuid.uuid4().hex
+    for i in range(5):
+        deliver(user(6), mail("%s %d" % (run, i)))
+    end("sqlite")
+    copy = STATE + "/../sealed-copy-" + run
+    shutil.copytree(folder, copy)
+    start("sqlite")
+    wanted = ["%s %d" % (run, i) for i in range(5)]
+    eventually(lambda: [s for s in subjects(user(6)) if s.startswith(run)] == wanted, "drained")
+    end("sqlite", 15)
+    shutil.copytree(copy, folder, dirs_exist_ok=True)
+    shutil.rmtree(copy)
+    start("sqlite")
+    deliver(user(6), mail(run + " last"))
+    eventually(lambda: run + " last" in subjects(user(6)), "the next one arrives")
+    assert [s for s in subjects(user(6)) if s.startswith(run)] == wanted + [run + " last"]
+
+
+def test_delivery_goes_on_during_the_drain():
+    who = user(4)
+    end("sqlite", 15)                          # nobody holds its key now
+    start("sqlite")
+    run = uuid.uuid4().hex
+    with mx() as s:
+        for i in range(300):
+            s.sendmail(STRANGER, [who], mail("%s %d" % (run, i), "y" * 20000))
+
+        def more():
+            for i in range(300, 400):
+                s.sendmail(STRANGER, [who], mail("%s %d" % (run, i), "y" * 20000))
+        with imap(who) as box:
+            sender = threading.Thread(target=more)
+            sender.start()
+
+            def count():
+                ok(box.noop())
+                return len(ok(box.search(None, "SUBJECT", run))[0].split()) >= 400
+            eventually(count, "all 400 are there")
+            sender.join()
+    assert [s for s in subjects(who) if s.startswith(run)] == ["%s %d" % (run, i) for i in range(400)]
