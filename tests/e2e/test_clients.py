@@ -26,7 +26,7 @@ def maildir(path):
 def mbsync_config(tmp, up, down):
     path = str(tmp / "mbsyncrc")
     with open(path, "w") as f:
-        f.write("IMAPAccount suite\nHost 127.0.0.1\nPort %d\nUser %s\nPass %s\nSSLType IMAPS\nCertificateFile %s\n\n" % (IMAPS_PORT, user(1), PASSWORD, STATE + "/tls.crt"))
+        f.write("IMAPAccount suite\nHost localhost\nPort %d\nUser %s\nPass %s\nSSLType IMAPS\nCertificateFile %s\n\n" % (IMAPS_PORT, user(1), PASSWORD, STATE + "/tls.crt"))
         f.write("IMAPStore far\nAccount suite\n\n")
         for name, folder, way in (("up", up, "Push"), ("down", down, "Pull")):
             f.write("MaildirStore %s-near\nPath %s/\nInbox %s\n\nChannel %s\nFar :far:\nNear :%s-near:\nPatterns INBOX\nSync %s\nSyncState *\n\n"

@@ -6,8 +6,8 @@ import subprocess
 import uuid
 
 import pytest
-from suite import (MX_PORT, PASSWORD, SMTPS_PORT, STATE, STRANGER, SUBMISSION_PORT, all_messages, eventually, fectl, forget_peak, imap, memory_kb, ok,
-                   rcpt_code, subjects, user)
+from suite import (MX_PORT, PASSWORD, SMTPS_PORT, STATE, STRANGER, SUBMISSION_PORT, all_messages, eventually, fectl, forget_peak, imap, mail, memory_kb, mx,
+                   ok, rcpt_code, subjects, submission, user)
 
 MESSAGE_MAX = 50 << 20
 GROWTH_MAX_KB = 16 << 10
@@ -43,7 +43,6 @@ def test_swaks_submits(sink, port, how, auth):
 
 
 def test_nobody_submits_as_another():
-    from suite import submission
     s = submission(user(8))
     with pytest.raises(smtplib.SMTPException) as error:
         s.sendmail(user(9), ["friend@outside.test"], "From: %s\r\nSubject: x\r\n\r\nx\r\n" % user(9))
@@ -55,7 +54,9 @@ def test_refusals():
     assert rcpt_code("nobody-here@bench.test") == 550
     assert rcpt_code("someone@nowhere.test") == 550
     fectl("alias", "add", "off-%s@bench.test" % (mark := uuid.uuid4().hex[:8]), "--imap")
-    assert rcpt_code("off-%s@bench.test" % mark) == 450              # it has never had a password, so there is no mailbox
+    with mx() as s, pytest.raises(smtplib.SMTPDataError) as error:   # it has never had a password, so there is no mailbox
+        s.sendmail(STRANGER, ["off-%s@bench.test" % mark], mail("x"))
+    assert error.value.smtp_code == 450
     for code in (421, 550, 250):
         fectl("alias", "disable", "off-%s@bench.test" % mark, "--code", str(code))
         eventually(lambda: rcpt_code("off-%s@bench.test" % mark) == code, "a disabled alias answers %d" % code)
