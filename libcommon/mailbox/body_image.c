@@ -3,9 +3,10 @@
  * Owns the mapping in a struct image. Called by engine_body.c for mail that comes in, and by engine_text.c for mail that is read.
  * FAULT_LIMIT when it cannot be mapped. Never suspends.
  *
- * Bytes are written at their offsets in an anonymous mapping. Pages inside long runs of base64 lines are given back to the system
- * and read as zeros from then on: such a line is neither a delimiter nor a header field nor a blank line, so the tree of parts
- * comes out the same, and only the lines in them have to be counted here. A 50 MB attachment then costs a few pages.
+ * Bytes are written at their offsets in an anonymous mapping. Pages deep inside the body of a leaf part are given back to the
+ * system and read as zeros from then on. Such a body begins after a blank line with a line that is no header field (else it may
+ * be a message inside the message) and ends at the next line that begins with "--", which may be a delimiter (RFC 2046 5.1.1);
+ * so the tree of parts comes out the same, and only the lines in it have to be counted here. 50 MB then cost a few pages.
  */
 #include "mailbox/body_image.h"
 
@@ -16,6 +17,7 @@
 
 #define PAGE        ((uint64_t)4096)
 #define RUN_KEEP    ((uint64_t)16 << 10)        /* kept at both ends of a run: previews look there */
+#define LINE_LONG   ((size_t)4 << 10)           /* no field has a name like this */
 #define RUN_STEP    ((uint64_t)128 << 10)
 
 int image_begin(struct image *m, uint64_t size_max, struct fault *why)
@@ -37,19 +39,49 @@ void image_end(struct image *m)
     *m = (struct image){ 0 };
 }
 
-static bool is_base64_line(const char *p, size_t n)
+/* RFC 5322 2.2, and blanks before the colon as in 4.5 */
+static bool is_field(const char *p, size_t n)
 {
-    static const signed char is[256] = {
-        ['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['+'] = 1, ['/'] = 1, ['='] = 1 };
+    size_t i = 0;
 
-    if (n && p[n - 1] == '\r')
-        n--;
-    if (n == 0)
+    while (i < n && p[i] > ' ' && p[i] != ':' && p[i] != 127)
+        i++;
+    if (i == 0)
         return false;
-    for (size_t i = 0; i < n; i++)
-        if (!is[(unsigned char)p[i]])
-            return false;
-    return true;
+    while (i < n && (p[i] == ' ' || p[i] == '\t'))
+        i++;
+    return i < n && p[i] == ':';
+}
+
+static bool is_blank(const char *p, size_t n)
+{
+    return n == 0 || (n == 1 && p[0] == '\r');
+}
+
+static bool is_dashed(const char *p, size_t n)
+{
+    return n >= 2 && p[0] == '-' && p[1] == '-';
+}
+
+/* A line of n bytes without its newline, at line_at. */
+static void see_line(struct image *m, size_t n)
+{
+    const char *p = m->p + m->line_at;
+
+    if (is_dashed(p, n))
+        m->run_at = UINT64_MAX;
+    else if (m->run_at == UINT64_MAX && m->after_blank && !is_blank(p, n) && !is_field(p, n))
+        m->run_at = m->line_at;
+    m->after_blank = is_blank(p, n);
+}
+
+/* A line without an end, after a blank one, is text too. */
+static void see_unended_line(struct image *m, size_t n)
+{
+    const char *p = m->p + m->line_at;
+
+    if (m->run_at == UINT64_MAX && m->after_blank && n >= LINE_LONG && !is_dashed(p, n) && !is_field(p, n))
+        m->run_at = m->line_at;
 }
 
 static void note_punched(struct image *m, uint64_t from, uint64_t to)
@@ -76,10 +108,18 @@ static void note_punched(struct image *m, uint64_t from, uint64_t to)
     m->punched[m->punched_count++] = (struct punched){ from, to, lines };
 }
 
-static void punch(struct image *m)
+/* Up to here the bytes belong to the run: whole lines, and one under way that can't become a delimiter. */
+static uint64_t run_end(const struct image *m, uint64_t end)
+{
+    const char *p = m->p + m->line_at;
+
+    return end - m->line_at >= 2 && !is_dashed(p, (size_t)(end - m->line_at)) ? end : m->line_at;
+}
+
+static void punch(struct image *m, uint64_t end)
 {
     uint64_t from = (m->run_at + RUN_KEEP + PAGE - 1) / PAGE * PAGE;
-    uint64_t to = m->line_at > RUN_KEEP ? (m->line_at - RUN_KEEP) / PAGE * PAGE : 0;
+    uint64_t to = end > RUN_KEEP ? (end - RUN_KEEP) / PAGE * PAGE : 0;
 
     if (m->punched_count && m->punched[m->punched_count - 1].to > from)
         from = m->punched[m->punched_count - 1].to;
@@ -99,14 +139,12 @@ void image_write(struct image *m, struct slice bytes)
         char *newline = memchr(m->p + m->scan_at, '\n', end - m->scan_at);
         if (!newline)
             break;
-        if (!is_base64_line(m->p + m->line_at, (size_t)(newline - m->p) - m->line_at))
-            m->run_at = UINT64_MAX;
-        else if (m->run_at == UINT64_MAX)
-            m->run_at = m->line_at;
+        see_line(m, (size_t)(newline - m->p) - m->line_at);
         m->scan_at = m->line_at = (uint64_t)(newline - m->p) + 1;
-        if (m->run_at != UINT64_MAX && m->line_at - m->run_at > RUN_STEP)
-            punch(m);
     }
+    see_unended_line(m, (size_t)(end - m->line_at));
+    if (m->run_at != UINT64_MAX)
+        punch(m, run_end(m, end));
     m->scan_at = m->size = end;
 }
 

@@ -10,7 +10,8 @@ struct image {
     char *p;                          /* bytes at their offsets; NULL: not begun */
     uint64_t size, size_max;
     uint64_t line_at, scan_at;        /* start of the line, and of what was not looked at yet */
-    uint64_t run_at;                  /* start of the run of base64 lines; UINT64_MAX: none */
+    bool after_blank;                 /* the line before was blank */
+    uint64_t run_at;                  /* start of the body of a leaf part; UINT64_MAX: none */
     struct punched *punched;
     size_t punched_count, punched_cap;
 };

@@ -15,7 +15,6 @@
 #define IDLE_MS 180000u
 #define DATA_MS 1800000u
 #define FLUSH_MS 5000
-#define SOFT_ERRORS_MAX 200 /* each may have cost memory of the transaction */
 #define EARLY_TALK_MAX SMTP_LINE_MAX
 
 struct smtp_server *smtp_server_new(const struct smtp_server_options *options)

@@ -120,6 +120,7 @@ static void cmd_rcpt(struct smtp_conn *c, struct slice argument)
     struct smtp_reply no = SMTP_OK;
     struct smtp_rcpt rcpt;
     unsigned ext = offered(c);
+    bool bye = c->bye;
 
     if (!c->in_mail || c->content_open || c->content_lost) {
         conn_say(c, 503, "5.5.1", "MAIL first");
@@ -138,6 +139,9 @@ static void cmd_rcpt(struct smtp_conn *c, struct slice argument)
             add_rcpt(c, &rcpt);
     }
     conn_reply(c, no, SMTP_REPLY(250, "2.1.5", "Recipient ok"));
+    /* an owner's 421 speaks of one mailbox: the other recipients of the message go on */
+    if (no.code == 421 && c->soft_errors <= SOFT_ERRORS_MAX)
+        c->bye = bye;
 }
 
 static void cmd_rset(struct smtp_conn *c, struct slice argument)

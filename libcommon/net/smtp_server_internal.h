@@ -7,6 +7,8 @@
 #include "net/smtp_server.h"
 #include "rt/fiber.h"
 
+#define SOFT_ERRORS_MAX 200             /* each may have cost memory of the transaction */
+
 struct smtp_server {
     struct smtp_server_options o;
     struct smtp_server_stats stats;

@@ -252,7 +252,7 @@ static void play_recipients(struct world *w)
         {"nested@here.example", "250 2.0.0"},
         {"circle@here.example", "550 5.4.6"},
         {"drop@here.example", "250 2.0.0"},
-        {"defer@here.example", "450 4.2.1"},
+        {"defer@here.example", "421 4.2.1"},
         {"refuse@here.example", "550 5.2.1"},
         {"hook@here.example", "550 5.1.1"},
         {"never@here.example", "550 5.1.1 forward refused: 550 never@here.example unknown"},

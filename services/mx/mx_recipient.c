@@ -148,7 +148,7 @@ static struct smtp_reply disabled(struct lookup *l, const struct mx_alias *alias
         return SMTP_OK;
     }
     if (alias->code_if_disabled == 421)
-        return SMTP_REPLY(450, "4.2.1", "Mailbox is disabled, try again later");
+        return SMTP_REPLY(421, "4.2.1", "Mailbox is disabled, try again later");
     return SMTP_REPLY(550, "5.2.1", "Mailbox is disabled");
 }
 

@@ -10,6 +10,7 @@ from suite import STRANGER, Resending, end, eventually, imap, mail, mx, ok, star
 
 MESSAGES = 200
 SENDERS = 4
+TEXT = ("x" * 70 + "\r\n") * 40
 
 
 class Crowd:
@@ -29,7 +30,7 @@ class Crowd:
                     i = next(self.numbers, None)
                 if i is None:
                     break
-                link.send(mail("%s %d" % (run, i), "x" * 3000 + "\r\n", to=link.recipient, sender=link.sender))
+                link.send(mail("%s %d" % (run, i), TEXT, to=link.recipient, sender=link.sender))
                 with self.lock:
                     self.taken += 1
         except Exception as error:
