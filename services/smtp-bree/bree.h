@@ -14,8 +14,6 @@
 #include "rt/service.h"
 #include "store/models.h"
 
-#define LEASE_MS          (15 * 60000u)        /* a runner that died is followed after this long */
-#define TRANSACTION_MS    (7 * 60000u)         /* of one destination, and of reading the message: the lease outlives it */
 #define EXPIRY_MS         (5 * 86400000LL)     /* RFC 5321 4.5.4.1 */
 #define DELAY_DSN_MS      3600000LL
 #define HEADER_MAX        ((size_t)256 << 10)
@@ -35,6 +33,7 @@ struct config {
     const char *ca_path;
     struct secret *srs_secret;
     int64_t destination_max;
+    uint64_t lease_ms;                         /* a runner that died is followed after this long */
     uint64_t poll_ms;
 };
 
@@ -51,6 +50,12 @@ struct bree {
     struct metric *sent, *deferred, *failed, *took;
 };
 extern struct bree bree;
+
+/* Of one destination, and of reading the message: the lease outlives it, being renewed in its first quarter. */
+static inline uint64_t transaction_ms(void)
+{
+    return bree.config->lease_ms / 2;
+}
 
 struct job {
     struct arena *arena;

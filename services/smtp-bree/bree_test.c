@@ -143,6 +143,7 @@ static int world_open(struct world *w, struct fault *why)
     w->config.host = "us.example";
     w->config.local_ip = "";
     w->config.allow_private = true;
+    w->config.lease_ms = 15 * 60000;
     w->config.destination_max = 2;
     w->config.helper_key = secret_new(LIT("0123456789abcdef0123456789abcdef"));
     w->config.srs_secret = secret_new(LIT("srs"));
@@ -222,7 +223,7 @@ static bool run_one(struct world *w)
     struct job job = { .arena = w->t->arena, .header = BUF_INIT(HEADER_MAX), .leased_at_ms = clock_now_ms() };
     struct fault why;
 
-    if (email_claim(bree.store, LIT("test"), LEASE_MS, job.arena, deadline_in_ms(TALK_MS), &job.email, &why) < 0)
+    if (email_claim(bree.store, LIT("test"), bree.config->lease_ms, job.arena, deadline_in_ms(TALK_MS), &job.email, &why) < 0)
         return false;
     job_run(&job);
     json_release(&job.delivery);

@@ -200,7 +200,7 @@ static int batch_send(struct job *job, struct batch *b, struct fault *why)
     struct smtp_reply all = SMTP_OK;
     struct connection *c = NULL;
 
-    batch_talk(job, b, deadline_in_ms(TRANSACTION_MS), &c, &all);
+    batch_talk(job, b, deadline_in_ms(transaction_ms()), &c, &all);
     batch_note(job, b, all, c, started);
     if (c != NULL && job->email.recipients[b->index[0]].state == RECIPIENT_ACCEPTED)
         entry = delivery_entry(&job->email.recipients[b->index[0]], c);
@@ -216,9 +216,9 @@ static int batch_send(struct job *job, struct batch *b, struct fault *why)
 /* The lease always outlives the transaction that begins now, so that nobody else begins the same one. */
 static int keep_lease(struct job *job, struct fault *why)
 {
-    if (clock_now_ms() - job->leased_at_ms < LEASE_MS / 4)
+    if (clock_now_ms() - job->leased_at_ms < bree.config->lease_ms / 4)
         return 0;
-    if (email_renew(bree.store, &job->email, LEASE_MS, deadline_in_ms(60000), why) < 0)
+    if (email_renew(bree.store, &job->email, bree.config->lease_ms, deadline_in_ms(60000), why) < 0)
         return -1;
     job->leased_at_ms = clock_now_ms();
     return 0;
@@ -357,7 +357,7 @@ static struct slice envelope_sender(struct job *job)
 /* 0: send, 1: nothing is to be sent now. */
 static int prepare(struct job *job, struct fault *why)
 {
-    struct deadline until = deadline_in_ms(TRANSACTION_MS);
+    struct deadline until = deadline_in_ms(transaction_ms());
     int r = domain_find(bree.store, slice_of(job->email.domain), job->arena, until, &job->domain, why);
 
     if (r < 0 && why->code == FAULT_NOT_FOUND) {

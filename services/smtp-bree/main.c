@@ -24,6 +24,7 @@ static const struct config_var vars[] = {
     VAR_STRING(struct config, ca_path, "TLS_CA_PATH", "", "PEM roots; empty: the system's"),
     VAR_SECRET(struct config, srs_secret, "SRS_SECRET", "", "rewrites envelope senders of domains whose return path was verified; empty: none"),
     VAR_INT(struct config, destination_max, "SMTP_QUEUE_DESTINATION_MAX", "5", "1", "100", "connections to one domain at once"),
+    VAR_MS(struct config, lease_ms, "SMTP_QUEUE_LEASE", "15m", "1s", "24h", "after this long, a message whose runner has died is taken up by another"),
     VAR_MS(struct config, poll_ms, "SMTP_QUEUE_POLL", "5s", "100ms", "5m", "how often the queue is looked at without an event"),
 };
 
@@ -51,7 +52,7 @@ static int claim_one(struct fault *why)
     job->arena = arena_new(0);
     job->header = BUF_INIT(HEADER_MAX);
     job->leased_at_ms = clock_now_ms();
-    r = email_claim(bree.store, slice_of(bree.name), LEASE_MS, job->arena, deadline_in_ms(30000), &job->email, why);
+    r = email_claim(bree.store, slice_of(bree.name), config.lease_ms, job->arena, deadline_in_ms(30000), &job->email, why);
     if (r == 0) {
         bree.busy++;
         r = fiber_group_start(&bree.workers, "mail", worker, job, why);
