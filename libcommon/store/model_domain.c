@@ -127,31 +127,26 @@ const struct domain_member *domain_find_member(const struct domain_doc *domain, 
     return NULL;
 }
 
-static void fill_verification(struct domain_doc *domain, char text[VERIFICATION_CHARS + 1])
+struct slice domain_verification_new(struct arena *in)
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    char text[VERIFICATION_CHARS];
 
-    for (size_t i = 0; i < VERIFICATION_CHARS; i++)
+    for (size_t i = 0; i < sizeof(text); i++)
         text[i] = alphabet[random_below(sizeof(alphabet) - 1)];
-    text[VERIFICATION_CHARS] = '\0';
-    domain->verification_record = slice_of(text);
+    return arena_copy(in, slice_make(text, sizeof(text)));
 }
 
 int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until, struct fault *why)
 {
+    AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *doc = NULL;
-    char verification[VERIFICATION_CHARS + 1];
-    bool is_filled = domain->verification_record.n == 0;
-    int r;
 
     if (domain->id[0] == '\0')
         model_id_copy(domain->id, slice_of(object_id_new().s));
-    if (is_filled)
-        fill_verification(domain, verification);
     domain->created_at = domain->updated_at = clock_wall_ms();
     doc = domain_format(domain);
-    r = store_insert(st, DOMAINS, doc, until, why);
-    if (is_filled)
-        domain->verification_record = SLICE_NONE;
-    return r;
+    if (domain->verification_record.n == 0)
+        (void)json_set_slice(doc, "verification_record", domain_verification_new(in));
+    return store_insert(st, DOMAINS, doc, until, why);
 }

@@ -40,6 +40,8 @@ struct domain_doc {
 
 /* A domain to be, with the defaults of the REST API: all content protections on. */
 struct domain_doc domain_new(struct slice name);
+/* A fresh value for verification_record. */
+struct slice domain_verification_new(struct arena *in);
 int domain_parse(const json_t *doc, struct arena *in, struct domain_doc *out, struct fault *why) MUST_CHECK;
 json_t *domain_format(const struct domain_doc *domain);
 /* `name` in lower case. One indexed query; the mail path asks directory.h instead. */
@@ -47,5 +49,5 @@ int domain_find_by_name(struct store *st, struct slice name, struct arena *in, s
 int domain_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* NULL: no member. */
 const struct domain_member *domain_find_member(const struct domain_doc *domain, struct slice user_id);
-/* Fills id and dates; a document without verification_record gets a random one. FAULT_EXISTS. */
+/* Fills id (when empty) and dates; without verification_record the document gets a fresh one. FAULT_EXISTS. */
 int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
