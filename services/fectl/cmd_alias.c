@@ -31,6 +31,14 @@ static int alias_add_one(struct fectl *f, struct slice address, const struct ali
     return 0;
 }
 
+/* Addresses are compared in lower case; webhooks keep theirs. */
+static struct slice normal_recipient(struct fectl *f, const char *text)
+{
+    struct slice s = slice_of(text);
+
+    return slice_has_prefix_nocase(s, LIT("http://")) || slice_has_prefix_nocase(s, LIT("https://")) ? s : arena_lower(f->arena, s);
+}
+
 static int alias_add(struct fectl *f, struct fault *why)
 {
     struct slice *recipients = ARENA_ARRAY(f->arena, struct slice, (size_t)f->argc + 1), address;
@@ -38,12 +46,42 @@ static int alias_add(struct fectl *f, struct fault *why)
     const char *text;
 
     while ((text = fectl_option(f, "--recipient")) != NULL)
-        recipients[a.recipient_count++] = slice_of(text);
+        recipients[a.recipient_count++] = normal_recipient(f, text);
     if (fectl_argument(f, 0, "the address", &address, why) < 0)
         return -1;
     if (!a.has_imap && a.recipient_count == 0)
         return fault_set(why, FAULT_INVALID, "an alias needs --imap (a mailbox), --recipient ADDRESS, or both");
     return alias_add_one(f, address, &a, why);
+}
+
+static int alias_recipients(struct fectl *f, struct fault *why)
+{
+    AUTO(json_release) json_t *list = json_array();
+    struct store_update *u = store_update_new(f->arena);
+    struct alias_doc a;
+    struct domain_doc d;
+    struct slice address;
+
+    if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &a, &d, why) < 0)
+        return -1;
+    if (f->argc == 1) {
+        for (size_t i = 0; i < a.recipient_count; i++)
+            printf("%.*s\n", SLICE(a.recipients[i]));
+        return 0;
+    }
+    if (f->argc - 1 > ALIAS_RECIPIENTS_MAX)
+        return fault_set(why, FAULT_LIMIT, "at most %d recipients", ALIAS_RECIPIENTS_MAX);
+    for (int i = 1; i < f->argc; i++)
+        if (strcmp(f->argv[i], "none") != 0)
+            (void)json_array_append_new(list, json_slice(normal_recipient(f, f->argv[i])));
+    if (json_array_size(list) == 0 && !a.has_imap)
+        return fault_set(why, FAULT_INVALID, "an alias without a mailbox needs a recipient");
+    store_set_json(u, "recipients", list);
+    store_set_date(u, "updated_at", clock_wall_ms());
+    if (store_update(f->store, ALIASES, store_filter_id(f->arena, slice_of(a.id)), u, STORE_ONE, fectl_until(), NULL, why) < 0)
+        return -1;
+    fectl_alias_changed(f, a.id);
+    return 0;
 }
 
 static int alias_enable(struct fectl *f, bool on, struct fault *why)
@@ -58,6 +96,7 @@ static int alias_enable(struct fectl *f, bool on, struct fault *why)
     if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &a, &d, why) < 0)
         return -1;
     store_set_bool(u, "is_enabled", on);
+    store_set_date(u, "updated_at", clock_wall_ms());
     if (code != NULL) {
         if (!slice_to_u32(slice_of(code), 550, &n) || (n != 250 && n != 421 && n != 550))
             return fault_set(why, FAULT_INVALID, "--code is 250, 421 or 550");
@@ -280,6 +319,7 @@ static int alias_fixture(struct fectl *f, struct fault *why)
 const struct command alias_commands[] = {
     { "alias", "add", "ADDRESS [--imap] [--recipient TARGET]...", "adds an address with a mailbox, forwarding targets, or both", true, alias_add },
     { "alias", "list", "DOMAIN", "aliases of a domain", true, alias_list },
+    { "alias", "recipients", "ADDRESS [TARGET... | none]", "shows where an alias leads, or replaces it", true, alias_recipients },
     { "alias", "enable", "ADDRESS", "switches an alias on", true, alias_on },
     { "alias", "disable", "ADDRESS [--code 250|421|550]", "switches an alias off: swallow, later, or refuse", true, alias_off },
     { "alias", "password", "ADDRESS [--password-stdin] [--old-password-stdin] [--scope \"imap smtp\"]", "gives the first password (makes the mailbox) or adds one; standard input has the old one first", true, alias_password },

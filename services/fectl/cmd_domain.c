@@ -30,15 +30,6 @@ static int make_dkim(struct fectl *f, struct domain_doc *d, struct slice *record
     return 0;
 }
 
-static int save_dkim(struct fectl *f, const struct domain_doc *d, struct fault *why)
-{
-    struct store_update *u = store_update_new(f->arena);
-
-    store_set_text(u, "dkim_private_key", d->dkim_private_key);
-    store_set_text(u, "dkim_public_key", d->dkim_public_key);
-    return store_update(f->store, DOMAINS, store_filter_id(f->arena, slice_of(d->id)), u, STORE_ONE, fectl_until(), NULL, why);
-}
-
 static void print_records(const struct domain_doc *d, struct slice record)
 {
     printf("domain %s\ndkim_selector %.*s\ndkim_record %.*s._domainkey.%.*s TXT %.*s\n", d->id, SLICE(d->dkim_key_selector),
@@ -49,7 +40,7 @@ static void print_records(const struct domain_doc *d, struct slice record)
 static int domain_add(struct fectl *f, struct fault *why)
 {
     const char *owner = fectl_option(f, "--user");
-    struct domain_doc d = { .has_smtp = true, .plan = LIT("self_hosted"), .smtp_port = LIT("25"), .return_path = LIT("fe-bounces") };
+    struct domain_doc d = domain_new(SLICE_NONE);
     struct domain_member member = { .is_admin = true };
     struct user_doc user;
     struct slice record;
@@ -63,11 +54,14 @@ static int domain_add(struct fectl *f, struct fault *why)
     memcpy(member.user, user.id, sizeof(member.user));
     d.members = &member;
     d.member_count = 1;
-    d.dkim_key_selector = arena_printf(f->arena, "fe-%08llx", (unsigned long long)random_below(1ull << 32));
+    d.has_smtp = true;
+    d.verification_record = domain_verification_new(f->arena);
+    d.dkim_key_selector = arena_printf(f->arena, "fe-%010llx", (unsigned long long)random_below(1ull << 40));
+    (void)snprintf(d.id, sizeof(d.id), "%s", object_id_new().s);       /* the key is encrypted for this id */
+    if (make_dkim(f, &d, &record, why) < 0)
+        return -1;
     if (domain_insert(f->store, &d, fectl_until(), why) < 0)
         return why->code == FAULT_EXISTS ? fault_set(why, FAULT_EXISTS, "there is a domain %.*s already", SLICE(d.name)) : -1;
-    if (make_dkim(f, &d, &record, why) < 0 || save_dkim(f, &d, why) < 0)
-        return -1;
     print_records(&d, record);
     return 0;
 }

@@ -24,7 +24,7 @@ static const struct config_var vars[] = {
     VAR_SECRET(struct settings, helper_key, "HELPER_ENCRYPTION_KEY", "", "encrypts DKIM keys in domain documents"),
 };
 
-static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, mailbox_commands, system_commands };
+static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, mailbox_commands, store_commands, system_commands };
 
 struct run { struct fectl *fectl; const struct command *command; int status; };
 
