@@ -1,12 +1,15 @@
 /* apply.c - carries out an update on a document in memory, with MongoDB's meaning.
  *
- * Owns nothing; any thread; fails with FAULT_INVALID where a path or a type does not fit; never suspends.
+ * Owns nothing; any thread; fails with FAULT_INVALID where a path or a type does not fit; never
+ * suspends.
  */
 #include "base/json.h"
 #include "store/query_internal.h"
 
-/* The object that holds the last step of `path`; made on the way when `make`. NULL: there is none. */
-static json_t *parent_of(json_t *doc, const char *path, bool make, const char **last, struct fault *why)
+/* The object that holds the last step of `path`; made on the way when `make`. NULL: there is none.
+ */
+static json_t *parent_of(json_t *doc, const char *path, bool make, const char **last,
+                         struct fault *why)
 {
     struct slice rest = slice_of(path), step;
     json_t *at = doc;
@@ -25,7 +28,8 @@ static json_t *parent_of(json_t *doc, const char *path, bool make, const char **
         if (next == NULL)
             return NULL;
         if (!json_is_object(next)) {
-            (void)fault_set(why, FAULT_INVALID, "update of %s: %.*s is no object", path, SLICE(step));
+            (void)fault_set(why, FAULT_INVALID, "update of %s: %.*s is no object", path,
+                            SLICE(step));
             return NULL;
         }
         at = next;
@@ -36,7 +40,8 @@ static json_t *parent_of(json_t *doc, const char *path, bool make, const char **
 
 static bool text_is(const json_t *v, struct slice want)
 {
-    return json_is_string(v) && slice_equal(slice_make(json_string_value(v), json_string_length(v)), want);
+    return json_is_string(v) &&
+           slice_equal(slice_make(json_string_value(v), json_string_length(v)), want);
 }
 
 static json_t *at_path(json_t *doc, const char *path)
@@ -53,13 +58,13 @@ static json_t *find_element(json_t *array, const char *key, struct slice value)
     json_t *element;
     size_t i;
 
-    json_array_foreach(array, i, element)
-        if (json_is_object(element) && text_is(at_path(element, key), value))
-            return element;
+    json_array_foreach(array, i, element) if (json_is_object(element) &&
+                                              text_is(at_path(element, key), value)) return element;
     return NULL;
 }
 
-static int add_to_array(json_t *parent, const char *last, const struct store_change *c, struct fault *why)
+static int add_to_array(json_t *parent, const char *last, const struct store_change *c,
+                        struct fault *why)
 {
     json_t *array = json_object_get(parent, last), *element;
     size_t i;
@@ -72,9 +77,7 @@ static int add_to_array(json_t *parent, const char *last, const struct store_cha
         return fault_set(why, FAULT_INVALID, "push to %s, which is no array", c->field);
     if (c->kind == CHANGE_PUSH)
         return json_array_append_new(array, doc_load(c->json));
-    json_array_foreach(array, i, element)
-        if (text_is(element, c->value))
-            return 0;
+    json_array_foreach(array, i, element) if (text_is(element, c->value)) return 0;
     return json_array_append_new(array, json_slice(c->value));
 }
 
@@ -84,8 +87,9 @@ static int pull(json_t *doc, const struct store_change *c)
 
     for (size_t i = json_array_size(array); i-- > 0;) {
         json_t *element = json_array_get(array, i);
-        bool hit = c->kind == CHANGE_PULL ? text_is(element, c->value)
-                                          : json_is_object(element) && text_is(at_path(element, c->key), c->value);
+        bool hit = c->kind == CHANGE_PULL
+                       ? text_is(element, c->value)
+                       : json_is_object(element) && text_is(at_path(element, c->key), c->value);
 
         if (hit)
             (void)json_array_remove(array, i);
@@ -93,7 +97,8 @@ static int pull(json_t *doc, const struct store_change *c)
     return 0;
 }
 
-static int increment(json_t *parent, const char *last, const struct store_change *c, struct fault *why)
+static int increment(json_t *parent, const char *last, const struct store_change *c,
+                     struct fault *why)
 {
     json_t *v = json_object_get(parent, last);
     int64_t sum = 0;
@@ -133,16 +138,21 @@ static int apply_change(json_t *doc, const struct store_change *c, struct fault 
         return makes ? -1 : 0;
     switch (c->kind) {
     case CHANGE_SET:
-    case CHANGE_SET_ON_INSERT: return json_object_set_new(parent, last, doc_load(c->json));
-    case CHANGE_UNSET: (void)json_object_del(parent, last); return 0;
-    case CHANGE_INC: return increment(parent, last, c, why);
-    default: return add_to_array(parent, last, c, why);
+    case CHANGE_SET_ON_INSERT:
+        return json_object_set_new(parent, last, doc_load(c->json));
+    case CHANGE_UNSET:
+        (void)json_object_del(parent, last);
+        return 0;
+    case CHANGE_INC:
+        return increment(parent, last, c, why);
+    default:
+        return add_to_array(parent, last, c, why);
     }
 }
 
 int apply_update(const struct store_update *u, bool inserting, json_t *doc, struct fault *why)
 {
-    struct fault inner = { 0 };
+    struct fault inner = {0};
 
     for (const struct store_change *c = u->first; c != NULL; c = c->next) {
         if (c->kind == CHANGE_SET_ON_INSERT && !inserting)
@@ -157,8 +167,8 @@ int apply_update(const struct store_update *u, bool inserting, json_t *doc, stru
 bool apply_has_element(const struct store_update *u, const json_t *doc)
 {
     for (const struct store_change *c = u->first; c != NULL; c = c->next)
-        if (c->kind == CHANGE_SET_ELEMENT
-            && find_element(at_path((json_t *)(uintptr_t)doc, c->field), c->key, c->value) == NULL)
+        if (c->kind == CHANGE_SET_ELEMENT &&
+            find_element(at_path((json_t *)(uintptr_t)doc, c->field), c->key, c->value) == NULL)
             return false;
     return true;
 }
@@ -166,11 +176,16 @@ bool apply_has_element(const struct store_update *u, const json_t *doc)
 static json_t *value_to_json(const struct store_value *v)
 {
     switch (v->kind) {
-    case VALUE_BOOL: return json_boolean(v->flag);
-    case VALUE_INT: return json_integer(v->number);
-    case VALUE_REAL: return json_real(v->real);
-    case VALUE_TEXT: return json_slice(v->text);
-    default: return json_null();
+    case VALUE_BOOL:
+        return json_boolean(v->flag);
+    case VALUE_INT:
+        return json_integer(v->number);
+    case VALUE_REAL:
+        return json_real(v->real);
+    case VALUE_TEXT:
+        return json_slice(v->text);
+    default:
+        return json_null();
     }
 }
 

@@ -1,4 +1,5 @@
-/* directory.c - see directory.h. Entries are documents by key ("d" name, "a" domain-id name), or the knowledge that there is none. */
+/* directory.c - see directory.h. Entries are documents by key ("d" name, "a" domain-id name), or
+ * the knowledge that there is none. */
 #include "store/directory.h"
 
 #include "base/map.h"
@@ -7,7 +8,7 @@
 #define TTL_DEFAULT_MS 1500
 
 struct entry {
-    json_t *doc;                       /* NULL: there is none */
+    json_t *doc; /* NULL: there is none */
     uint64_t until_ms;
 };
 
@@ -74,16 +75,18 @@ static void remember(struct directory *d, struct slice key, json_t *doc)
 }
 
 /* *out is the caller's. */
-static int get(struct directory *d, const char *collection, struct slice key, const struct store_filter *f, struct deadline until, json_t **out, struct fault *why)
+static int get(struct directory *d, const char *collection, struct slice key,
+               const struct store_filter *f, struct deadline until, json_t **out, struct fault *why)
 {
     const struct entry *e = map_find(d->entries, key);
     uint64_t generation = d->generation;
     json_t *doc = NULL;
 
     if (e == NULL || e->until_ms <= clock_now_ms()) {
-        if (store_find_one(d->st, collection, f, NULL, until, &doc, why) < 0 && why->code != FAULT_NOT_FOUND)
+        if (store_find_one(d->st, collection, f, NULL, until, &doc, why) < 0 &&
+            why->code != FAULT_NOT_FOUND)
             return -1;
-        if (generation == d->generation)       /* nobody said "forget" while we asked */
+        if (generation == d->generation) /* nobody said "forget" while we asked */
             remember(d, key, doc);
     } else {
         doc = json_incref(e->doc);
@@ -94,7 +97,8 @@ static int get(struct directory *d, const char *collection, struct slice key, co
     return 0;
 }
 
-int directory_get_domain(struct directory *d, struct slice name, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why)
+int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
+                         struct deadline until, struct domain_doc *out, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     struct slice key = arena_printf(in, "d %.*s", SLICE(name));
@@ -104,7 +108,9 @@ int directory_get_domain(struct directory *d, struct slice name, struct arena *i
     return domain_parse(doc, in, out, why);
 }
 
-int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name, struct arena *in, struct deadline until, struct alias_doc *out, struct fault *why)
+int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name,
+                        struct arena *in, struct deadline until, struct alias_doc *out,
+                        struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     struct slice key = arena_printf(in, "a %.*s %.*s", SLICE(domain_id), SLICE(name));

@@ -15,10 +15,14 @@
 
 struct directory;
 
-struct directory *directory_new(struct store *st, uint64_t ttl_ms);    /* 0: 1500 ms */
+struct directory *directory_new(struct store *st, uint64_t ttl_ms); /* 0: 1500 ms */
 void directory_free(struct directory **d);
 /* FAULT_NOT_FOUND: no such domain. `name` in lower case. Results live in `in`. */
-int directory_get_domain(struct directory *d, struct slice name, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why) MUST_CHECK SUSPENDS;
+int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
+                         struct deadline until, struct domain_doc *out,
+                         struct fault *why) MUST_CHECK SUSPENDS;
 /* FAULT_NOT_FOUND: no such alias. "*" asks for the catch-all. */
-int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name, struct arena *in, struct deadline until, struct alias_doc *out, struct fault *why) MUST_CHECK SUSPENDS;
-void directory_forget(struct directory *d);                             /* everything */
+int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name,
+                        struct arena *in, struct deadline until, struct alias_doc *out,
+                        struct fault *why) MUST_CHECK SUSPENDS;
+void directory_forget(struct directory *d); /* everything */

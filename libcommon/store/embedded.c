@@ -1,7 +1,9 @@
-/* embedded.c - the embedded engine: opening its two SQLCipher files (documents and logs), closing them.
+/* embedded.c - the embedded engine: opening its two SQLCipher files (documents and logs), closing
+ * them.
  *
- * Owns struct embedded. store.c calls, on pool threads. Several processes have the files open at once; a lock file serialises
- * their opening, because two that make one file at the same moment would each choose a salt.
+ * Owns struct embedded. store.c calls, on pool threads. Several processes have the files open at
+ * once; a lock file serialises their opening, because two that make one file at the same moment
+ * would each choose a salt.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,20 +24,23 @@ static int lock_open(const char *path, int *fd, struct fault *why)
     return 0;
 }
 
-/* Daemons open the store as root and then become somebody else: what root makes belongs to the folder's owner. */
+/* Daemons open the store as root and then become somebody else: what root makes belongs to the
+ * folder's owner. */
 static void give_to_owner(struct slice path, const char *key_file)
 {
-    static const char *const suffixes[] = { "", "-wal", "-shm", "-lock", "-logs", "-logs-wal", "-logs-shm" };
+    static const char *const suffixes[] = {"",      "-wal",      "-shm",     "-lock",
+                                           "-logs", "-logs-wal", "-logs-shm"};
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct stat folder;
 
     if (geteuid() != 0 || stat(dirname(arena_cstr(in, path)), &folder) < 0 || folder.st_uid == 0)
         return;
     for (size_t i = 0; i < COUNT(suffixes); i++)
-        if (lchown(arena_printf(in, "%.*s%s", SLICE(path), suffixes[i]).p, folder.st_uid, folder.st_gid) < 0)
+        if (lchown(arena_printf(in, "%.*s%s", SLICE(path), suffixes[i]).p, folder.st_uid,
+                   folder.st_gid) < 0)
             continue;
     if (lchown(key_file, folder.st_uid, folder.st_gid) < 0)
-        return;                        /* a mounted secret: unreadable later, and said so then */
+        return; /* a mounted secret: unreadable later, and said so then */
 }
 
 static int file_init(struct emb_file *f, struct slice path, const char *suffix, struct secret *key)
@@ -74,14 +79,17 @@ static void emb_close(void **engine)
 
 static int open_files(struct embedded *e, struct fault *why)
 {
-    if (emb_conn_open(&e->documents, &e->documents.writer, why) < 0 || emb_conn_open(&e->logs, &e->logs.writer, why) < 0)
+    if (emb_conn_open(&e->documents, &e->documents.writer, why) < 0 ||
+        emb_conn_open(&e->logs, &e->logs.writer, why) < 0)
         return -1;
-    if (emb_schema(&e->documents.writer, e, false, why) < 0 || emb_schema(&e->logs.writer, e, true, why) < 0)
+    if (emb_schema(&e->documents.writer, e, false, why) < 0 ||
+        emb_schema(&e->logs.writer, e, true, why) < 0)
         return -1;
     return emb_blob_sweep(&e->documents.writer, why);
 }
 
-static int open_locked(const struct store_options *options, struct slice path, struct embedded *e, struct fault *why)
+static int open_locked(const struct store_options *options, struct slice path, struct embedded *e,
+                       struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(secret_unref) struct secret *key = NULL;

@@ -1,12 +1,13 @@
 /* embedded_blob.c - blobs of the embedded engine: a row per blob, a row per chunk of 128 KiB.
  *
- * Owns nothing. Pool threads; puts and removals run inside the caller's transaction. A row whose `bytes` is NULL is a blob
- * still being written; nobody sees it, and a day later the sweep takes it.
+ * Owns nothing. Pool threads; puts and removals run inside the caller's transaction. A row whose
+ * `bytes` is NULL is a blob still being written; nobody sees it, and a day later the sweep takes
+ * it.
  */
 #include "store/embedded_internal.h"
 
 #define SWEEP_AFTER_MS 86400000
-#define LIST_MAX       1000
+#define LIST_MAX 1000
 
 static int blob_number(struct emb_conn *c, struct slice id, int64_t *out, struct fault *why)
 {
@@ -26,7 +27,8 @@ static int blob_number(struct emb_conn *c, struct slice id, int64_t *out, struct
     return 0;
 }
 
-static int begin_blob(struct emb_conn *c, const struct store_blob_part *part, int64_t *number, struct fault *why)
+static int begin_blob(struct emb_conn *c, const struct store_blob_part *part, int64_t *number,
+                      struct fault *why)
 {
     sqlite3_stmt *s;
 
@@ -42,7 +44,8 @@ static int begin_blob(struct emb_conn *c, const struct store_blob_part *part, in
     return 0;
 }
 
-static int finish_blob(struct emb_conn *c, const struct store_blob_part *part, int64_t number, struct fault *why)
+static int finish_blob(struct emb_conn *c, const struct store_blob_part *part, int64_t number,
+                       struct fault *why)
 {
     sqlite3_stmt *s;
 
@@ -53,7 +56,8 @@ static int finish_blob(struct emb_conn *c, const struct store_blob_part *part, i
     return emb_step(c, s, why);
 }
 
-static int put_chunks(struct emb_conn *c, const struct store_blob_part *part, int64_t number, struct fault *why)
+static int put_chunks(struct emb_conn *c, const struct store_blob_part *part, int64_t number,
+                      struct fault *why)
 {
     struct slice rest = part->bytes;
     int64_t key = number * CHUNKS_PER_BLOB + (int64_t)part->first_chunk;
@@ -78,7 +82,8 @@ int emb_blob_put(struct emb_conn *c, const struct store_blob_part *part, struct 
     int64_t number;
     bool is_first = part->first_chunk == 0;
 
-    if ((is_first ? begin_blob(c, part, &number, why) : blob_number(c, slice_of(part->id), &number, why)) < 0)
+    if ((is_first ? begin_blob(c, part, &number, why)
+                  : blob_number(c, slice_of(part->id), &number, why)) < 0)
         return -1;
     if (put_chunks(c, part, number, why) < 0)
         return -1;
@@ -114,13 +119,16 @@ int emb_blob_sweep(struct emb_conn *c, struct fault *why)
     int r;
 
     for (;;) {
-        if (emb_prepare(c, "SELECT id FROM blobs WHERE bytes IS NULL AND begun_ms < ? LIMIT 1", &s, why) < 0)
+        if (emb_prepare(c, "SELECT id FROM blobs WHERE bytes IS NULL AND begun_ms < ? LIMIT 1", &s,
+                        why) < 0)
             return -1;
         (void)sqlite3_bind_int64(s, 1, clock_wall_ms() - SWEEP_AFTER_MS);
         r = emb_step(c, s, why);
         if (r <= 0)
             return r;
-        r = slice_copy_cstr(emb_column(s, 0), id, sizeof(id)) ? 0 : fault_set(why, FAULT_CORRUPT, "a blob without a proper id");
+        r = slice_copy_cstr(emb_column(s, 0), id, sizeof(id))
+                ? 0
+                : fault_set(why, FAULT_CORRUPT, "a blob without a proper id");
         (void)sqlite3_reset(s);
         if (r < 0 || emb_exec(c, "BEGIN IMMEDIATE", why) < 0)
             return -1;
@@ -129,14 +137,15 @@ int emb_blob_sweep(struct emb_conn *c, struct fault *why)
     }
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 static int read_stat(struct emb_conn *c, struct store_read *r)
 {
     sqlite3_stmt *s;
     int got;
 
-    if (emb_prepare(c, "SELECT bytes FROM blobs WHERE id = ? AND bytes IS NOT NULL", &s, &r->why) < 0)
+    if (emb_prepare(c, "SELECT bytes FROM blobs WHERE id = ? AND bytes IS NOT NULL", &s, &r->why) <
+        0)
         return -1;
     emb_bind_text(s, 1, r->blob_id);
     got = emb_step(c, s, &r->why);
@@ -157,8 +166,9 @@ static int read_chunks(struct emb_conn *c, struct store_read *r)
     sqlite3_stmt *s;
     int got;
 
-    if (blob_number(c, r->blob_id, &number, &r->why) < 0
-        || emb_prepare(c, "SELECT data FROM chunks WHERE k >= ? AND k < ? ORDER BY k", &s, &r->why) < 0)
+    if (blob_number(c, r->blob_id, &number, &r->why) < 0 ||
+        emb_prepare(c, "SELECT data FROM chunks WHERE k >= ? AND k < ? ORDER BY k", &s, &r->why) <
+            0)
         return -1;
     first = number * CHUNKS_PER_BLOB + (int64_t)r->first_chunk;
     (void)sqlite3_bind_int64(s, 1, first);
@@ -180,7 +190,9 @@ static int read_list(struct emb_conn *c, struct store_read *r)
     sqlite3_stmt *s;
     int got;
 
-    if (emb_prepare(c, "SELECT id FROM blobs WHERE id > ? AND bytes IS NOT NULL ORDER BY id LIMIT ?", &s, &r->why) < 0)
+    if (emb_prepare(c,
+                    "SELECT id FROM blobs WHERE id > ? AND bytes IS NOT NULL ORDER BY id LIMIT ?",
+                    &s, &r->why) < 0)
         return -1;
     emb_bind_text(s, 1, r->blob_id);
     (void)sqlite3_bind_int(s, 2, LIST_MAX);
@@ -193,8 +205,11 @@ static int read_list(struct emb_conn *c, struct store_read *r)
 int emb_blob_read(struct emb_conn *c, struct store_read *r)
 {
     switch (r->kind) {
-    case READ_BLOB_STAT: return read_stat(c, r);
-    case READ_BLOB: return read_chunks(c, r);
-    default: return read_list(c, r);
+    case READ_BLOB_STAT:
+        return read_stat(c, r);
+    case READ_BLOB:
+        return read_chunks(c, r);
+    default:
+        return read_list(c, r);
     }
 }

@@ -1,25 +1,34 @@
-/* embedded_conn.c - connections to a SQLCipher file, their statements, and what SQLite's errors mean to us.
+/* embedded_conn.c - connections to a SQLCipher file, their statements, and what SQLite's errors
+ * mean to us.
  *
- * Owns connections. Called by the other embedded_*.c on pool threads; blocks up to BUSY_WAIT_MS for other processes.
+ * Owns connections. Called by the other embedded_*.c on pool threads; blocks up to BUSY_WAIT_MS for
+ * other processes.
  */
 #include <errno.h>
 #include "store/embedded_internal.h"
 
-/* ---- errors ---------------------------------------------------------------------------------------------------- */
+/* ---- errors --------------------------------------------------------------------------------- */
 
 static enum fault_code code_of(int extended)
 {
     switch (extended & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL: return FAULT_UNAVAILABLE;
-    case SQLITE_FULL: return FAULT_DISK_FULL;
+    case SQLITE_PROTOCOL:
+        return FAULT_UNAVAILABLE;
+    case SQLITE_FULL:
+        return FAULT_DISK_FULL;
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB: return FAULT_CORRUPT;
-    case SQLITE_CONSTRAINT: return FAULT_EXISTS;
-    case SQLITE_TOOBIG: return FAULT_LIMIT;
-    case SQLITE_CANTOPEN: return FAULT_UNAVAILABLE;
-    default: return FAULT_IO;
+    case SQLITE_NOTADB:
+        return FAULT_CORRUPT;
+    case SQLITE_CONSTRAINT:
+        return FAULT_EXISTS;
+    case SQLITE_TOOBIG:
+        return FAULT_LIMIT;
+    case SQLITE_CANTOPEN:
+        return FAULT_UNAVAILABLE;
+    default:
+        return FAULT_IO;
     }
 }
 
@@ -27,20 +36,23 @@ int emb_fault(struct emb_conn *c, struct fault *why, const char *what)
 {
     enum fault_code code = code_of(sqlite3_extended_errcode(c->db));
 
-    if (code == FAULT_IO && (sqlite3_system_errno(c->db) == ENOSPC || sqlite3_system_errno(c->db) == EDQUOT))
+    if (code == FAULT_IO &&
+        (sqlite3_system_errno(c->db) == ENOSPC || sqlite3_system_errno(c->db) == EDQUOT))
         code = FAULT_DISK_FULL;
     if (code == FAULT_IO || code == FAULT_CORRUPT)
         c->is_broken = true;
-    return fault_set(why, code, "%s: %s (%d)", what, sqlite3_errmsg(c->db), sqlite3_extended_errcode(c->db));
+    return fault_set(why, code, "%s: %s (%d)", what, sqlite3_errmsg(c->db),
+                     sqlite3_extended_errcode(c->db));
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------ */
+/* ---- opening -------------------------------------------------------------------------------- */
 
-/* SQLite's own handler sleeps up to 100 ms between tries; a transaction of ours takes one or two. */
+/* SQLite's own handler sleeps up to 100 ms between tries; a transaction of ours takes one or two.
+ */
 static int on_busy(void *arg, int tries)
 {
     struct emb_conn *c = arg;
-    struct timespec nap = { 0, 0 };
+    struct timespec nap = {0, 0};
     uint64_t now = clock_now_ms();
 
     if (tries == 0)
@@ -64,12 +76,15 @@ static int set_key(const struct emb_file *f, struct emb_conn *c, struct fault *w
 }
 
 /* temp_store: a temporary file would be plain text on disk. */
-static const char pragmas[] = "PRAGMA cipher_hmac_algorithm = HMAC_SHA256; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = OFF;"
-                              "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 33554432; PRAGMA cache_size = -2048;";
+static const char pragmas[] = "PRAGMA cipher_hmac_algorithm = HMAC_SHA256; PRAGMA temp_store = "
+                              "MEMORY; PRAGMA secure_delete = OFF;"
+                              "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 2000; PRAGMA "
+                              "journal_size_limit = 33554432; PRAGMA cache_size = -2048;";
 
 int emb_conn_open(const struct emb_file *f, struct emb_conn *c, struct fault *why)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int r;
 
     c->is_broken = false;
@@ -83,7 +98,8 @@ int emb_conn_open(const struct emb_file *f, struct emb_conn *c, struct fault *wh
     if (r == 0)
         r = emb_exec(c, pragmas, why);
     if (r == 0)
-        r = emb_exec(c, f->is_log ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", why);
+        r = emb_exec(c, f->is_log ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL",
+                     why);
     if (r < 0)
         emb_conn_close(c);
     return r;
@@ -94,13 +110,13 @@ void emb_conn_close(struct emb_conn *c)
     for (unsigned i = 0; i < STATEMENTS_MAX; i++) {
         (void)sqlite3_finalize(c->statements[i].stmt);
         free(c->statements[i].sql);
-        c->statements[i] = (struct emb_statement){ NULL, NULL };
+        c->statements[i] = (struct emb_statement){NULL, NULL};
     }
     (void)sqlite3_close_v2(c->db);
     c->db = NULL;
 }
 
-/* ---- statements ------------------------------------------------------------------------------------------------------ */
+/* ---- statements ----------------------------------------------------------------------------- */
 
 int emb_exec(struct emb_conn *c, const char *sql, struct fault *why)
 {
@@ -110,7 +126,8 @@ int emb_exec(struct emb_conn *c, const char *sql, struct fault *why)
 static struct emb_statement *find_statement(struct emb_conn *c, const char *sql)
 {
     for (unsigned i = 0; i < STATEMENTS_MAX; i++)
-        if (c->statements[i].sql != NULL && slice_equal(slice_of(c->statements[i].sql), slice_of(sql)))
+        if (c->statements[i].sql != NULL &&
+            slice_equal(slice_of(c->statements[i].sql), slice_of(sql)))
             return &c->statements[i];
     return NULL;
 }
@@ -123,8 +140,9 @@ int emb_prepare(struct emb_conn *c, const char *sql, sqlite3_stmt **out, struct 
         s = &c->statements[c->next_victim++ % STATEMENTS_MAX];
         (void)sqlite3_finalize(s->stmt);
         free(s->sql);
-        *s = (struct emb_statement){ NULL, NULL };
-        if (sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt, NULL) != SQLITE_OK)
+        *s = (struct emb_statement){NULL, NULL};
+        if (sqlite3_prepare_v3(c->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt, NULL) !=
+            SQLITE_OK)
             return emb_fault(c, why, "store");
         s->sql = strdup(sql);
         if (s->sql == NULL)
@@ -163,7 +181,7 @@ int emb_step(struct emb_conn *c, sqlite3_stmt *s, struct fault *why)
     return r;
 }
 
-/* ---- readers ---------------------------------------------------------------------------------------------------------- */
+/* ---- readers -------------------------------------------------------------------------------- */
 
 static struct emb_conn *idle_reader(struct emb_file *f)
 {

@@ -1,7 +1,7 @@
 /* embedded_internal.h - shared by the files of the embedded engine only (embedded_*.c).
  *
- * One struct emb_file per SQLCipher file: a writer, used by one thread at a time, and readers that open as they are needed.
- * Everything here blocks; pool threads only.
+ * One struct emb_file per SQLCipher file: a writer, used by one thread at a time, and readers that
+ * open as they are needed. Everything here blocks; pool threads only.
  */
 #pragma once
 
@@ -10,11 +10,11 @@
 #include <sqlcipher/sqlite3.h>
 #include "store/store_driver.h"
 
-#define READERS_MAX    8
+#define READERS_MAX 8
 #define STATEMENTS_MAX 48
-#define BUSY_WAIT_MS   10000           /* for another process's transaction */
-#define KEY_HEX        64
-#define CHUNKS_PER_BLOB 16384          /* chunk key = blob number * this + chunk number */
+#define BUSY_WAIT_MS 10000 /* for another process's transaction */
+#define KEY_HEX 64
+#define CHUNKS_PER_BLOB 16384 /* chunk key = blob number * this + chunk number */
 
 struct emb_statement {
     char *sql;
@@ -22,7 +22,7 @@ struct emb_statement {
 };
 
 struct emb_conn {
-    sqlite3 *db;                       /* NULL: not open */
+    sqlite3 *db; /* NULL: not open */
     struct emb_statement statements[STATEMENTS_MAX];
     unsigned next_victim;
     bool is_used, is_broken;
@@ -31,11 +31,11 @@ struct emb_conn {
 
 struct emb_file {
     char *path;
-    struct secret *key;                /* KEY_HEX digits */
+    struct secret *key; /* KEY_HEX digits */
     bool is_log;
     pthread_mutex_t write_lock;
     struct emb_conn writer;
-    pthread_mutex_t lock;              /* guards is_used of readers */
+    pthread_mutex_t lock; /* guards is_used of readers */
     pthread_cond_t freed;
     struct emb_conn readers[READERS_MAX];
 };
@@ -47,12 +47,14 @@ struct embedded {
 };
 
 /* embedded_conn.c */
-int emb_fault(struct emb_conn *c, struct fault *why, const char *what);    /* from the last error; marks c broken where it is */
+int emb_fault(struct emb_conn *c, struct fault *why,
+              const char *what); /* from the last error; marks c broken where it is */
 int emb_conn_open(const struct emb_file *f, struct emb_conn *c, struct fault *why) MUST_CHECK;
 void emb_conn_close(struct emb_conn *c);
 int emb_exec(struct emb_conn *c, const char *sql, struct fault *why) MUST_CHECK;
 /* A cached statement, reset and without bindings. */
-int emb_prepare(struct emb_conn *c, const char *sql, sqlite3_stmt **out, struct fault *why) MUST_CHECK;
+int emb_prepare(struct emb_conn *c, const char *sql, sqlite3_stmt **out,
+                struct fault *why) MUST_CHECK;
 void emb_bind_text(sqlite3_stmt *s, int at, struct slice v);
 struct slice emb_column(sqlite3_stmt *s, int column);
 /* 1 row, 0 done, <0 fault. */
@@ -61,16 +63,20 @@ int emb_reader_take(struct emb_file *f, struct emb_conn **out, struct fault *why
 void emb_reader_give(struct emb_file *f, struct emb_conn **c);
 
 /* embedded_key.c: the key of STORE_KEY_FILE; made when absent unless `store_exists`. */
-int emb_key_load(const char *path, bool store_exists, struct secret **out, struct fault *why) MUST_CHECK;
+int emb_key_load(const char *path, bool store_exists, struct secret **out,
+                 struct fault *why) MUST_CHECK;
 
-/* embedded_sql.c: "SELECT id, doc FROM ..." narrowed by what indexes can decide, in order; the caller matches each row.
- * `after`: only rows whose id is greater (then order is by id).                                                         */
-int emb_select(struct emb_conn *c, const struct store_collection *coll, const struct store_filter *f, const struct store_sort *sort,
-               struct slice after, sqlite3_stmt **out, struct fault *why) MUST_CHECK;
-int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs, struct fault *why) MUST_CHECK;
+/* embedded_sql.c: "SELECT id, doc FROM ..." narrowed by what indexes can decide, in order; the
+ * caller matches each row. `after`: only rows whose id is greater (then order is by id). */
+int emb_select(struct emb_conn *c, const struct store_collection *coll,
+               const struct store_filter *f, const struct store_sort *sort, struct slice after,
+               sqlite3_stmt **out, struct fault *why) MUST_CHECK;
+int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs,
+               struct fault *why) MUST_CHECK;
 
 /* embedded_blob.c */
-int emb_blob_put(struct emb_conn *c, const struct store_blob_part *part, struct fault *why) MUST_CHECK;
+int emb_blob_put(struct emb_conn *c, const struct store_blob_part *part,
+                 struct fault *why) MUST_CHECK;
 int emb_blob_remove(struct emb_conn *c, struct slice id, struct fault *why) MUST_CHECK;
 int emb_blob_read(struct emb_conn *c, struct store_read *r) MUST_CHECK;
 int emb_blob_sweep(struct emb_conn *c, struct fault *why) MUST_CHECK;

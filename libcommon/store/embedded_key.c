@@ -1,6 +1,7 @@
 /* embedded_key.c - the key of the embedded store: 64 hex digits in a file nobody else can read.
  *
- * Owns nothing. Called when the store opens, on a pool thread. FAULT_INVALID: others can read the file, or it holds no key.
+ * Owns nothing. Called when the store opens, on a pool thread. FAULT_INVALID: others can read the
+ * file, or it holds no key.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,14 +16,16 @@ static void fd_close(int *fd)
     *fd = -1;
 }
 
-static int key_parse(const char *path, const char *text, ssize_t n, struct secret **out, struct fault *why)
+static int key_parse(const char *path, const char *text, ssize_t n, struct secret **out,
+                     struct fault *why)
 {
     struct slice key = slice_trim(slice_make(text, n > 0 ? (size_t)n : 0));
 
     if (key.n != KEY_HEX)
         return fault_set(why, FAULT_INVALID, "%s: expected %d hex digits", path, KEY_HEX);
     for (size_t i = 0; i < key.n; i++)
-        if (!ascii_is_digit(key.p[i]) && !(ascii_lower(key.p[i]) >= 'a' && ascii_lower(key.p[i]) <= 'f'))
+        if (!ascii_is_digit(key.p[i]) &&
+            !(ascii_lower(key.p[i]) >= 'a' && ascii_lower(key.p[i]) <= 'f'))
             return fault_set(why, FAULT_INVALID, "%s: expected %d hex digits", path, KEY_HEX);
     *out = secret_new(key);
     return 0;
@@ -85,7 +88,8 @@ int emb_key_load(const char *path, bool store_exists, struct secret **out, struc
         return fault_set(why, FAULT_INVALID, "the embedded store needs STORE_KEY_FILE");
     if (access(path, F_OK) < 0 && errno == ENOENT) {
         if (store_exists)
-            return fault_set(why, FAULT_INVALID, "%s is missing, but the store it opens exists", path);
+            return fault_set(why, FAULT_INVALID, "%s is missing, but the store it opens exists",
+                             path);
         if (key_create(path, why) < 0)
             return -1;
     }

@@ -1,18 +1,22 @@
-/* embedded_read.c - reads of the embedded engine: selections, counted or collected after the matcher has agreed.
+/* embedded_read.c - reads of the embedded engine: selections, counted or collected after the
+ * matcher has agreed.
  *
- * Owns nothing. Pool threads; each read sees one consistent snapshot (WAL) and takes no lock a writer would wait for.
+ * Owns nothing. Pool threads; each read sees one consistent snapshot (WAL) and takes no lock a
+ * writer would wait for.
  */
 #include "store/embedded_internal.h"
 
 /* 1: *doc is the next match (owned by the caller), 0: end. */
-static int next_match(struct emb_conn *c, sqlite3_stmt *s, const struct store_filter *f, json_t **doc, struct fault *why)
+static int next_match(struct emb_conn *c, sqlite3_stmt *s, const struct store_filter *f,
+                      json_t **doc, struct fault *why)
 {
     int r;
 
     while ((r = emb_step(c, s, why)) > 0) {
         *doc = doc_load(emb_column(s, 1));
         if (*doc == NULL)
-            return fault_set(why, FAULT_CORRUPT, "document %.*s is damaged", SLICE(emb_column(s, 0)));
+            return fault_set(why, FAULT_CORRUPT, "document %.*s is damaged",
+                             SLICE(emb_column(s, 0)));
         if (match_document(f, *doc))
             return 1;
         json_release(doc);
@@ -30,7 +34,8 @@ static int find(struct emb_conn *c, struct store_read *r)
     if (emb_select(c, r->collection, r->filter, r->sort, SLICE_NONE, &s, &r->why) < 0)
         return -1;
     r->out = json_array();
-    while (json_array_size(r->out) < r->limit && (got = next_match(c, s, r->filter, &doc, &r->why)) != 0) {
+    while (json_array_size(r->out) < r->limit &&
+           (got = next_match(c, s, r->filter, &doc, &r->why)) != 0) {
         if (got < 0) {
             (void)sqlite3_reset(s);
             return -1;
@@ -85,10 +90,18 @@ int emb_read(void *engine, struct store_read *r)
     if (emb_reader_take(f, &c, &r->why) < 0)
         return -1;
     switch (r->kind) {
-    case READ_FIND: result = find(c, r); break;
-    case READ_COUNT: result = count(c, r); break;
-    case READ_PING: result = emb_exec(c, "SELECT count(*) FROM sqlite_master", &r->why); break;
-    default: result = emb_blob_read(c, r); break;
+    case READ_FIND:
+        result = find(c, r);
+        break;
+    case READ_COUNT:
+        result = count(c, r);
+        break;
+    case READ_PING:
+        result = emb_exec(c, "SELECT count(*) FROM sqlite_master", &r->why);
+        break;
+    default:
+        result = emb_blob_read(c, r);
+        break;
     }
     emb_reader_give(f, &c);
     return result;

@@ -1,7 +1,9 @@
-/* embedded_sql.c - the SQL of the embedded engine: tables, indexes, and selections narrowed by indexes.
+/* embedded_sql.c - the SQL of the embedded engine: tables, indexes, and selections narrowed by
+ * indexes.
  *
- * Owns nothing. Pool threads; fails as SQLite does. A selection may return too much, never too little: match.c decides. Field
- * names come from our own code and are checked by query.c to be letters, digits, '_', '-' and '.'; values are always bound.
+ * Owns nothing. Pool threads; fails as SQLite does. A selection may return too much, never too
+ * little: match.c decides. Field names come from our own code and are checked by query.c to be
+ * letters, digits, '_', '-' and '.'; values are always bound.
  */
 #include "store/embedded_internal.h"
 
@@ -33,7 +35,8 @@ static bool is_indexed(const struct store_collection *coll, const char *field)
     if (slice_equal(slice_of(field), LIT("_id")))
         return true;
     for (size_t i = 0; i < coll->index_count; i++)
-        for (size_t k = 0; k < COUNT(coll->indexes[i].fields) && coll->indexes[i].fields[k] != NULL; k++)
+        for (size_t k = 0; k < COUNT(coll->indexes[i].fields) && coll->indexes[i].fields[k] != NULL;
+             k++)
             if (slice_equal(slice_of(coll->indexes[i].fields[k]), slice_of(field)))
                 return true;
     return false;
@@ -46,7 +49,8 @@ static void add_bind(struct select_text *s, const struct store_value *v)
 
 static void add_comparison(struct select_text *s, const struct store_cond *c)
 {
-    static const char *const operators[] = { [COND_EQ] = "=", [COND_GT] = ">", [COND_GTE] = ">=", [COND_LT] = "<", [COND_LTE] = "<=" };
+    static const char *const operators[] = {
+        [COND_EQ] = "=", [COND_GT] = ">", [COND_GTE] = ">=", [COND_LT] = "<", [COND_LTE] = "<="};
 
     if (c->values[0].kind == VALUE_NULL)
         return;
@@ -76,7 +80,8 @@ static void add_prefix(struct select_text *s, const struct store_cond *c)
     add_bind(s, &c->values[0]);
 }
 
-static void add_condition(struct select_text *s, const struct store_collection *coll, const struct store_cond *c)
+static void add_condition(struct select_text *s, const struct store_collection *coll,
+                          const struct store_cond *c)
 {
     if (!is_indexed(coll, c->field) || c->count == 0 || (size_t)s->count + c->count > BINDS_MAX - 2)
         return;
@@ -85,10 +90,17 @@ static void add_condition(struct select_text *s, const struct store_collection *
     case COND_GT:
     case COND_GTE:
     case COND_LT:
-    case COND_LTE: add_comparison(s, c); break;
-    case COND_IN: add_list(s, c); break;
-    case COND_PREFIX: add_prefix(s, c); break;
-    default: break;
+    case COND_LTE:
+        add_comparison(s, c);
+        break;
+    case COND_IN:
+        add_list(s, c);
+        break;
+    case COND_PREFIX:
+        add_prefix(s, c);
+        break;
+    default:
+        break;
     }
 }
 
@@ -105,16 +117,26 @@ static void add_order(struct select_text *s, const struct store_sort *sort)
 static void bind_value(sqlite3_stmt *stmt, int at, const struct store_value *v)
 {
     switch (v->kind) {
-    case VALUE_BOOL: (void)sqlite3_bind_int(stmt, at, v->flag ? 1 : 0); break;
-    case VALUE_INT: (void)sqlite3_bind_int64(stmt, at, v->number); break;
-    case VALUE_REAL: (void)sqlite3_bind_double(stmt, at, v->real); break;
-    case VALUE_TEXT: emb_bind_text(stmt, at, v->text); break;
-    default: break;
+    case VALUE_BOOL:
+        (void)sqlite3_bind_int(stmt, at, v->flag ? 1 : 0);
+        break;
+    case VALUE_INT:
+        (void)sqlite3_bind_int64(stmt, at, v->number);
+        break;
+    case VALUE_REAL:
+        (void)sqlite3_bind_double(stmt, at, v->real);
+        break;
+    case VALUE_TEXT:
+        emb_bind_text(stmt, at, v->text);
+        break;
+    default:
+        break;
     }
 }
 
-int emb_select(struct emb_conn *c, const struct store_collection *coll, const struct store_filter *f, const struct store_sort *sort,
-               struct slice after, sqlite3_stmt **out, struct fault *why)
+int emb_select(struct emb_conn *c, const struct store_collection *coll,
+               const struct store_filter *f, const struct store_sort *sort, struct slice after,
+               sqlite3_stmt **out, struct fault *why)
 {
     struct select_text *s = calloc(1, sizeof(*s));
     int r;
@@ -138,17 +160,18 @@ int emb_select(struct emb_conn *c, const struct store_collection *coll, const st
     return r;
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
-static int create_index(struct emb_conn *c, const char *collection, const struct store_index *index, struct fault *why)
+static int create_index(struct emb_conn *c, const char *collection, const struct store_index *index,
+                        struct fault *why)
 {
     AUTO(buf_free) struct buf sql = BUF_INIT(4096);
     size_t count = 0;
 
     while (count < COUNT(index->fields) && index->fields[count] != NULL)
         count++;
-    (void)buf_printf(&sql, "CREATE %sINDEX IF NOT EXISTS \"x_%s%s", index->unique ? "UNIQUE " : "", collection,
-                     index->unique ? "_u" : "");
+    (void)buf_printf(&sql, "CREATE %sINDEX IF NOT EXISTS \"x_%s%s", index->unique ? "UNIQUE " : "",
+                     collection, index->unique ? "_u" : "");
     for (size_t i = 0; i < count; i++)
         (void)buf_printf(&sql, "_%s", index->fields[i]);
     (void)buf_printf(&sql, "\" ON c_%s(", collection);
@@ -161,11 +184,15 @@ static int create_index(struct emb_conn *c, const char *collection, const struct
     return emb_exec(c, sql.p, why);
 }
 
-static int create_collection(struct emb_conn *c, const struct store_collection *coll, struct fault *why)
+static int create_collection(struct emb_conn *c, const struct store_collection *coll,
+                             struct fault *why)
 {
     char sql[256];
 
-    (void)snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS c_%s(id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL)", coll->name);
+    (void)snprintf(
+        sql, sizeof(sql),
+        "CREATE TABLE IF NOT EXISTS c_%s(id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL)",
+        coll->name);
     if (emb_exec(c, sql, why) < 0)
         return -1;
     for (size_t i = 0; i < coll->index_count; i++)
@@ -181,9 +208,12 @@ int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs, struct f
     for (size_t i = 0; i < e->collection_count; i++)
         if (e->collections[i].is_log == logs && create_collection(c, &e->collections[i], why) < 0)
             return -1;
-    if (!logs
-        && emb_exec(c, "CREATE TABLE IF NOT EXISTS blobs(n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, bytes INTEGER, begun_ms INTEGER NOT NULL);"
-                       "CREATE TABLE IF NOT EXISTS chunks(k INTEGER PRIMARY KEY, data BLOB NOT NULL)", why) < 0)
+    if (!logs &&
+        emb_exec(c,
+                 "CREATE TABLE IF NOT EXISTS blobs(n INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, "
+                 "bytes INTEGER, begun_ms INTEGER NOT NULL);"
+                 "CREATE TABLE IF NOT EXISTS chunks(k INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+                 why) < 0)
         return -1;
     return emb_exec(c, "COMMIT", why);
 }

@@ -1,4 +1,5 @@
-/* embedded_test.c - what only the embedded engine has: its key, what the disk shows, other processes' locks. */
+/* embedded_test.c - what only the embedded engine has: its key, what the disk shows, other
+ * processes' locks. */
 #include "store/store_testing.h"
 
 #include <fcntl.h>
@@ -7,7 +8,7 @@
 #include "rt/loop.h"
 #include "store/embedded_internal.h"
 
-#define UNTIL  deadline_in_ms(20000)
+#define UNTIL deadline_in_ms(20000)
 #define MARKER "plainly-readable-on-disk"
 
 struct attempt {
@@ -20,7 +21,7 @@ static void try_open(void *arg)
 {
     struct attempt *a = arg;
     struct test *t = a->t;
-    const struct store_options options = { .uri = a->uri, .key_file = a->key_file };
+    const struct store_options options = {.uri = a->uri, .key_file = a->key_file};
     struct store *st = NULL;
     struct fault why;
 
@@ -46,7 +47,8 @@ static void write_file(const char *path, const char *text, mode_t mode)
 
 TEST(store_embedded, wants_its_own_key)
 {
-    static const char other[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+    static const char other[] =
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
     struct slice uri, right, wrong;
     struct stat st;
 
@@ -55,25 +57,26 @@ TEST(store_embedded, wants_its_own_key)
     scene_fresh();
     scene_run(t, body_nothing, NULL);
     uri = arena_printf(t->arena, "embedded:%s", scene_path());
-    right = arena_printf(t->arena, "%.*s/key", (int)(slice_rfind_char(slice_of(scene_path()), '/')), scene_path());
+    right = arena_printf(t->arena, "%.*s/key", (int)(slice_rfind_char(slice_of(scene_path()), '/')),
+                         scene_path());
     wrong = arena_printf(t->arena, "%.*s2", SLICE(right));
     CHECK(stat(right.p, &st) == 0 && (st.st_mode & 0777) == 0600);
 
     const struct attempt row[] = {
-        { t, uri.p, right.p, FAULT_NONE },
-        { t, uri.p, wrong.p, FAULT_INVALID },          /* missing, but the store exists */
-        { t, "embedded:relative", right.p, FAULT_INVALID },
-        { t, "postgres://x", right.p, FAULT_INVALID },
-        { t, "embedded:/nowhere/at/all", right.p, FAULT_NOT_FOUND },
+        {t, uri.p, right.p, FAULT_NONE},
+        {t, uri.p, wrong.p, FAULT_INVALID}, /* missing, but the store exists */
+        {t, "embedded:relative", right.p, FAULT_INVALID},
+        {t, "postgres://x", right.p, FAULT_INVALID},
+        {t, "embedded:/nowhere/at/all", right.p, FAULT_NOT_FOUND},
     };
     for (size_t i = 0; i < COUNT(row); i++)
         loop_run_fiber(try_open, (void *)(uintptr_t)&row[i]);
     write_file(wrong.p, other, 0600);
-    loop_run_fiber(try_open, &(struct attempt){ t, uri.p, wrong.p, FAULT_CORRUPT });
+    loop_run_fiber(try_open, &(struct attempt){t, uri.p, wrong.p, FAULT_CORRUPT});
     write_file(wrong.p, other, 0640);
-    loop_run_fiber(try_open, &(struct attempt){ t, uri.p, wrong.p, FAULT_INVALID });
+    loop_run_fiber(try_open, &(struct attempt){t, uri.p, wrong.p, FAULT_INVALID});
     write_file(wrong.p, "short\n", 0600);
-    loop_run_fiber(try_open, &(struct attempt){ t, uri.p, wrong.p, FAULT_INVALID });
+    loop_run_fiber(try_open, &(struct attempt){t, uri.p, wrong.p, FAULT_INVALID});
 }
 
 static void body_marker(struct scene *s)
@@ -85,10 +88,10 @@ static void body_marker(struct scene *s)
 
     CHECK_OK(store_blob_write(b, LIT(MARKER), &why), &why);
     CHECK_OK(store_blob_insert(&b, USERS, doc, UNTIL, &why), &why);
-    log_doc_add(s->st, &(struct log_doc){ .message = LIT(MARKER) });
+    log_doc_add(s->st, &(struct log_doc){.message = LIT(MARKER)});
     CHECK_OK(store_log_flush(s->st, UNTIL, &why), &why);
     for (size_t i = 0; i < 4; i++) {
-        static const char *const suffix[] = { "", "-wal", "-logs", "-logs-wal" };
+        static const char *const suffix[] = {"", "-wal", "-logs", "-logs-wal"};
         struct slice path = arena_printf(s->in, "%s%s", scene_path(), suffix[i]);
         size_t size = 4 << 20;
         char *bytes = calloc(1, size);
@@ -114,17 +117,19 @@ TEST(store_embedded, keeps_nothing_readable_on_disk)
 static void body_locked(struct scene *s)
 {
     AUTO(json_release) json_t *doc = json_pack("{s:s}", "email", "x@y"), *found = NULL;
-    struct emb_file other = { .path = (char *)(uintptr_t)scene_path() };
-    struct emb_conn c = { 0 };
+    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
+    struct emb_conn c = {0};
     struct test *t = s->t;
-    struct slice key_file = arena_printf(s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
+    struct slice key_file = arena_printf(
+        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
     struct fault why;
 
     REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
     REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
     REQUIRE_OK(emb_exec(&c, "BEGIN IMMEDIATE", &why), &why);
     CHECK_FAULT(FAULT_TIMEOUT, store_insert(s->st, USERS, doc, deadline_in_ms(50), &why), &why);
-    CHECK_OK(store_find(s->st, USERS, NULL, NULL, UNTIL, &found, &why), &why);     /* readers do not wait */
+    CHECK_OK(store_find(s->st, USERS, NULL, NULL, UNTIL, &found, &why),
+             &why); /* readers do not wait */
     CHECK_INT(0, json_array_size(found));
     REQUIRE_OK(emb_exec(&c, "COMMIT", &why), &why);
     emb_conn_close(&c);

@@ -1,15 +1,18 @@
-/* embedded_write.c - writes of the embedded engine: a list of them in one transaction, a savepoint each, one fsync.
+/* embedded_write.c - writes of the embedded engine: a list of them in one transaction, a savepoint
+ * each, one fsync.
  *
- * Owns nothing. One pool thread at a time per file. BEGIN IMMEDIATE takes the file's write lock before anything is read, so a
- * find-and-modify is atomic across processes. No write of a list is answered before the COMMIT.
+ * Owns nothing. One pool thread at a time per file. BEGIN IMMEDIATE takes the file's write lock
+ * before anything is read, so a find-and-modify is atomic across processes. No write of a list is
+ * answered before the COMMIT.
  */
 #include "store/embedded_internal.h"
 
-#define MANY_STEP 500                  /* documents of one round of an update or delete of many */
+#define MANY_STEP 500 /* documents of one round of an update or delete of many */
 
-/* ---- single documents ---------------------------------------------------------------------------------------------- */
+/* ---- single documents ----------------------------------------------------------------------- */
 
-static int put_document(struct emb_conn *c, const char *sql, struct slice doc, struct slice id, struct fault *why)
+static int put_document(struct emb_conn *c, const char *sql, struct slice doc, struct slice id,
+                        struct fault *why)
 {
     sqlite3_stmt *s;
 
@@ -20,7 +23,8 @@ static int put_document(struct emb_conn *c, const char *sql, struct slice doc, s
     return emb_step(c, s, why);
 }
 
-static int insert_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct slice doc, struct fault *why)
+static int insert_document(struct emb_conn *c, const struct store_collection *coll, struct slice id,
+                           struct slice doc, struct fault *why)
 {
     char sql[128];
 
@@ -28,7 +32,8 @@ static int insert_document(struct emb_conn *c, const struct store_collection *co
     return put_document(c, sql, doc, id, why);
 }
 
-static int replace_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct slice doc, struct fault *why)
+static int replace_document(struct emb_conn *c, const struct store_collection *coll,
+                            struct slice id, struct slice doc, struct fault *why)
 {
     char sql[128];
 
@@ -36,7 +41,8 @@ static int replace_document(struct emb_conn *c, const struct store_collection *c
     return put_document(c, sql, doc, id, why);
 }
 
-static int delete_document(struct emb_conn *c, const struct store_collection *coll, struct slice id, struct fault *why)
+static int delete_document(struct emb_conn *c, const struct store_collection *coll, struct slice id,
+                           struct fault *why)
 {
     char sql[128];
     sqlite3_stmt *s;
@@ -56,10 +62,11 @@ static int insert_logs(struct emb_conn *c, struct store_write *w, struct fault *
     return 0;
 }
 
-/* ---- those that match ------------------------------------------------------------------------------------------------ */
+/* ---- those that match ----------------------------------------------------------------------- */
 
 /* Up to `max` matches after `after`, as a JSON array. */
-static int collect(struct emb_conn *c, struct store_write *w, struct slice after, size_t max, json_t **out, struct fault *why)
+static int collect(struct emb_conn *c, struct store_write *w, struct slice after, size_t max,
+                   json_t **out, struct fault *why)
 {
     sqlite3_stmt *s;
     json_t *doc;
@@ -71,11 +78,14 @@ static int collect(struct emb_conn *c, struct store_write *w, struct slice after
     while (json_array_size(*out) < max && (r = emb_step(c, s, why)) != 0) {
         doc = r > 0 ? doc_load(emb_column(s, 1)) : NULL;
         if (doc == NULL) {
-            r = r < 0 ? r : fault_set(why, FAULT_CORRUPT, "document %.*s is damaged", SLICE(emb_column(s, 0)));
+            r = r < 0 ? r
+                      : fault_set(why, FAULT_CORRUPT, "document %.*s is damaged",
+                                  SLICE(emb_column(s, 0)));
             (void)sqlite3_reset(s);
             return r;
         }
-        if (match_document(w->filter, doc) && (w->update == NULL || apply_has_element(w->update, doc)))
+        if (match_document(w->filter, doc) &&
+            (w->update == NULL || apply_has_element(w->update, doc)))
             (void)json_array_append(*out, doc);
         json_decref(doc);
     }
@@ -117,12 +127,14 @@ static int upsert(struct emb_conn *c, struct store_write *w, struct fault *why)
     return 0;
 }
 
-static int change_round(struct emb_conn *c, struct store_write *w, json_t *found, char last[25], struct fault *why)
+static int change_round(struct emb_conn *c, struct store_write *w, json_t *found, char last[25],
+                        struct fault *why)
 {
     json_t *doc;
     size_t i;
 
-    json_array_foreach(found, i, doc) {
+    json_array_foreach(found, i, doc)
+    {
         if (!slice_copy_cstr(json_get_slice(doc, "_id"), last, 25))
             return fault_set(why, FAULT_CORRUPT, "a document without a proper _id");
         if (change_one(c, w, doc, why) < 0)
@@ -149,7 +161,7 @@ static int change_matching(struct emb_conn *c, struct store_write *w, struct fau
     return w->count == 0 && (w->flags & STORE_UPSERT) ? upsert(c, w, why) : 0;
 }
 
-/* ---- lists of writes -------------------------------------------------------------------------------------------------- */
+/* ---- lists of writes ------------------------------------------------------------------------ */
 
 static int write_one(struct emb_conn *c, struct store_write *w, struct fault *why)
 {
@@ -158,10 +170,14 @@ static int write_one(struct emb_conn *c, struct store_write *w, struct fault *wh
     if (w->blob.id != NULL && emb_blob_put(c, &w->blob, why) < 0)
         return -1;
     switch (w->kind) {
-    case WRITE_BLOB_ONLY: return 0;
-    case WRITE_INSERT: return insert_document(c, w->collection, w->id, w->doc, why);
-    case WRITE_LOGS: return insert_logs(c, w, why);
-    default: return change_matching(c, w, why);
+    case WRITE_BLOB_ONLY:
+        return 0;
+    case WRITE_INSERT:
+        return insert_document(c, w->collection, w->id, w->doc, why);
+    case WRITE_LOGS:
+        return insert_logs(c, w, why);
+    default:
+        return change_matching(c, w, why);
     }
 }
 
@@ -174,8 +190,9 @@ static int write_savepoint(struct emb_conn *c, struct store_write *w, struct fau
     w->result = write_one(c, w, &w->why);
     if (w->result < 0) {
         json_release(&w->out);
-        if (sqlite3_get_autocommit(c->db) || c->is_broken || emb_exec(c, "ROLLBACK TO w", &second) < 0) {
-            *why = w->why;             /* SQLite gave the whole transaction up */
+        if (sqlite3_get_autocommit(c->db) || c->is_broken ||
+            emb_exec(c, "ROLLBACK TO w", &second) < 0) {
+            *why = w->why; /* SQLite gave the whole transaction up */
             return -1;
         }
     }
@@ -204,7 +221,8 @@ static void fail_all(struct store_write *first, const struct fault *why)
 void emb_write(void *engine, struct store_write *first)
 {
     struct embedded *e = engine;
-    struct emb_file *f = first->collection != NULL && first->collection->is_log ? &e->logs : &e->documents;
+    struct emb_file *f =
+        first->collection != NULL && first->collection->is_log ? &e->logs : &e->documents;
     struct emb_conn *c = &f->writer;
     struct fault why, ignored;
 
@@ -214,7 +232,7 @@ void emb_write(void *engine, struct store_write *first)
     } else if (write_transaction(c, first, &why) < 0) {
         if (!sqlite3_get_autocommit(c->db) && emb_exec(c, "ROLLBACK", &ignored) < 0)
             c->is_broken = true;
-        if (c->is_broken)              /* after a failed fsync the handle's idea of the file is worth nothing */
+        if (c->is_broken) /* after a failed fsync the handle's idea of the file is worth nothing */
             emb_conn_close(c);
         fail_all(first, &why);
     }

@@ -1,7 +1,9 @@
-/* match.c - does a document satisfy a filter? The meaning both engines share (MongoDB's, for what query.h offers).
+/* match.c - does a document satisfy a filter? The meaning both engines share (MongoDB's, for what
+ * query.h offers).
  *
- * Owns nothing; any thread; cannot fail, never suspends. A path that meets an array goes on in each of its elements, and a
- * condition holds when it holds for one of the values found that way; "not" conditions when it holds for none.
+ * Owns nothing; any thread; cannot fail, never suspends. A path that meets an array goes on in each
+ * of its elements, and a condition holds when it holds for one of the values found that way; "not"
+ * conditions when it holds for none.
  */
 #include "base/json.h"
 #include "store/query_internal.h"
@@ -45,11 +47,16 @@ static bool compare(const json_t *a, const struct store_value *b, int *out)
 static bool order_holds(enum cond_op op, int order)
 {
     switch (op) {
-    case COND_GT: return order > 0;
-    case COND_GTE: return order >= 0;
-    case COND_LT: return order < 0;
-    case COND_LTE: return order <= 0;
-    default: return order == 0;
+    case COND_GT:
+        return order > 0;
+    case COND_GTE:
+        return order >= 0;
+    case COND_LT:
+        return order < 0;
+    case COND_LTE:
+        return order <= 0;
+    default:
+        return order == 0;
     }
 }
 
@@ -64,8 +71,9 @@ static bool value_holds(const struct store_cond *c, const json_t *v)
         if (!json_is_string(v))
             return false;
         text = slice_make(json_string_value(v), json_string_length(v));
-        return c->op == COND_PREFIX ? slice_has_prefix(text, c->values[0].text)
-                                    : c->values[0].text.n == 0 || slice_find_nocase(text, c->values[0].text) >= 0;
+        return c->op == COND_PREFIX
+                   ? slice_has_prefix(text, c->values[0].text)
+                   : c->values[0].text.n == 0 || slice_find_nocase(text, c->values[0].text) >= 0;
     }
     for (size_t i = 0; i < c->count; i++)
         if (compare(v, &c->values[i], &order) && order_holds(c->op, order))
@@ -82,9 +90,7 @@ static bool leaf_holds(const struct store_cond *c, const json_t *v)
         return true;
     if (!json_is_array(v))
         return false;
-    json_array_foreach((json_t *)(uintptr_t)v, i, element)
-        if (value_holds(c, element))
-            return true;
+    json_array_foreach((json_t *)(uintptr_t)v, i, element) if (value_holds(c, element)) return true;
     return false;
 }
 
@@ -97,7 +103,8 @@ static bool path_holds(const struct store_cond *c, struct slice path, const json
     if (json_is_array(v)) {
         bool any_object = false;
 
-        json_array_foreach((json_t *)(uintptr_t)v, i, element) {
+        json_array_foreach((json_t *)(uintptr_t)v, i, element)
+        {
             any_object = any_object || json_is_object(element);
             if (json_is_object(element) && path_holds(c, path, element))
                 return true;
@@ -115,10 +122,16 @@ static bool cond_holds(const struct store_cond *c, const json_t *doc)
     struct slice path = slice_of(c->field);
 
     switch (c->op) {
-    case COND_NE: positive.op = COND_EQ; return !path_holds(&positive, path, doc);
-    case COND_NOT_IN: positive.op = COND_IN; return !path_holds(&positive, path, doc);
-    case COND_EXISTS: return path_holds(c, path, doc) == c->values[0].flag;
-    default: return path_holds(c, path, doc);
+    case COND_NE:
+        positive.op = COND_EQ;
+        return !path_holds(&positive, path, doc);
+    case COND_NOT_IN:
+        positive.op = COND_IN;
+        return !path_holds(&positive, path, doc);
+    case COND_EXISTS:
+        return path_holds(c, path, doc) == c->values[0].flag;
+    default:
+        return path_holds(c, path, doc);
     }
 }
 

@@ -1,4 +1,5 @@
-/* model.c - see model.h. Owns nothing. Fails with FAULT_CORRUPT on values of the wrong type. Suspends only in model_find. */
+/* model.c - see model.h. Owns nothing. Fails with FAULT_CORRUPT on values of the wrong type.
+ * Suspends only in model_find. */
 #include "store/model.h"
 
 #include "store/query_internal.h"
@@ -49,7 +50,8 @@ static bool parse_list(const struct model_row *row, const json_t *v, struct aren
     if (!json_is_array(v) || json_array_size(v) > most)
         return false;
     *list = ARENA_ARRAY(in, struct slice, json_array_size(v) + 1);
-    json_array_foreach((json_t *)(uintptr_t)v, i, element) {
+    json_array_foreach((json_t *)(uintptr_t)v, i, element)
+    {
         if (!json_is_string(element))
             return false;
         (*list)[(*count)++] = arena_copy(in, text_of(element));
@@ -89,11 +91,13 @@ static bool parse_row(const struct model_row *row, const json_t *v, struct arena
     return false;
 }
 
-int model_parse(const struct model_row *rows, size_t count, const json_t *doc, struct arena *in, void *out, struct fault *why)
+int model_parse(const struct model_row *rows, size_t count, const json_t *doc, struct arena *in,
+                void *out, struct fault *why)
 {
     for (size_t i = 0; i < count; i++)
         if (!parse_row(&rows[i], value_at(doc, rows[i].path), in, out))
-            return fault_set(why, FAULT_CORRUPT, "document %.*s: %s has the wrong type", SLICE(json_get_slice(doc, "_id")), rows[i].path);
+            return fault_set(why, FAULT_CORRUPT, "document %.*s: %s has the wrong type",
+                             SLICE(json_get_slice(doc, "_id")), rows[i].path);
     return 0;
 }
 
@@ -116,13 +120,22 @@ static json_t *format_row(const struct model_row *row, const void *from)
     const void *at = const_field_at(from, row->offset);
 
     switch (row->kind) {
-    case MODEL_ID: return *(const char *)at != '\0' ? json_string(at) : NULL;
-    case MODEL_TEXT: return ((const struct slice *)at)->p != NULL ? json_slice(*(const struct slice *)at) : NULL;
-    case MODEL_BOOL: return json_boolean(*(const bool *)at);
-    case MODEL_INT: return json_integer(*(const int64_t *)at);
-    case MODEL_DATE: return *(const int64_t *)at != 0 ? json_string(date_format_iso(*(const int64_t *)at).s) : NULL;
-    case MODEL_LIST: return model_list(*(struct slice *const *)at, *(const size_t *)const_field_at(from, row->count));
-    case MODEL_JSON: return model_json(*(const struct slice *)at);
+    case MODEL_ID:
+        return *(const char *)at != '\0' ? json_string(at) : NULL;
+    case MODEL_TEXT:
+        return ((const struct slice *)at)->p != NULL ? json_slice(*(const struct slice *)at) : NULL;
+    case MODEL_BOOL:
+        return json_boolean(*(const bool *)at);
+    case MODEL_INT:
+        return json_integer(*(const int64_t *)at);
+    case MODEL_DATE:
+        return *(const int64_t *)at != 0 ? json_string(date_format_iso(*(const int64_t *)at).s)
+                                         : NULL;
+    case MODEL_LIST:
+        return model_list(*(struct slice *const *)at,
+                          *(const size_t *)const_field_at(from, row->count));
+    case MODEL_JSON:
+        return model_json(*(const struct slice *)at);
     }
     return NULL;
 }
@@ -158,8 +171,9 @@ json_t *model_format(const struct model_row *rows, size_t count, const void *fro
     return doc;
 }
 
-int model_find(struct store *st, const char *collection, const struct store_filter *filter, model_parser *parse, struct arena *in,
-               struct deadline until, void *out, struct fault *why)
+int model_find(struct store *st, const char *collection, const struct store_filter *filter,
+               model_parser *parse, struct arena *in, struct deadline until, void *out,
+               struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
 

@@ -1,4 +1,5 @@
-/* model_alias.c - see model_alias.h. Changes of password slots are single updates of the one alias document. */
+/* model_alias.c - see model_alias.h. Changes of password slots are single updates of the one alias
+ * document. */
 #include "store/models.h"
 
 #include "store/model.h"
@@ -11,7 +12,8 @@ static const struct model_row rows[] = {
     ROW_IS(BOOL, struct alias_doc, is_enabled, "is_enabled", 1),
     ROW_IS(INT, struct alias_doc, error_code_if_disabled, "error_code_if_disabled", 250),
     ROW_LIST(struct alias_doc, recipients, recipient_count, "recipients", ALIAS_RECIPIENTS_MAX),
-    ROW_LIST(struct alias_doc, verified_recipients, verified_recipient_count, "verified_recipients", ALIAS_RECIPIENTS_MAX),
+    ROW_LIST(struct alias_doc, verified_recipients, verified_recipient_count, "verified_recipients",
+             ALIAS_RECIPIENTS_MAX),
     ROW(BOOL, struct alias_doc, has_recipient_verification, "has_recipient_verification"),
     ROW(BOOL, struct alias_doc, has_imap, "has_imap"),
     ROW(BOOL, struct alias_doc, has_pgp, "has_pgp"),
@@ -59,12 +61,15 @@ bool alias_is_regex(const struct alias_doc *alias)
     return slice_has_prefix(alias->name, LIT("/"));
 }
 
-int alias_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct alias_doc *out, struct fault *why)
+int alias_find(struct store *st, struct slice id, struct arena *in, struct deadline until,
+               struct alias_doc *out, struct fault *why)
 {
     return model_find(st, ALIASES, store_filter_id(in, id), parse_any, in, until, out, why);
 }
 
-int alias_find_by_name(struct store *st, struct slice domain_id, struct slice name, struct arena *in, struct deadline until, struct alias_doc *out, struct fault *why)
+int alias_find_by_name(struct store *st, struct slice domain_id, struct slice name,
+                       struct arena *in, struct deadline until, struct alias_doc *out,
+                       struct fault *why)
 {
     struct store_filter *f = store_filter_text(in, "domain", domain_id);
 
@@ -72,7 +77,9 @@ int alias_find_by_name(struct store *st, struct slice domain_id, struct slice na
     return model_find(st, ALIASES, f, parse_any, in, until, out, why);
 }
 
-int alias_list_regex(struct store *st, struct slice domain_id, struct arena *in, struct deadline until, struct alias_doc **out, size_t *count, struct fault *why)
+int alias_list_regex(struct store *st, struct slice domain_id, struct arena *in,
+                     struct deadline until, struct alias_doc **out, size_t *count,
+                     struct fault *why)
 {
     AUTO(json_release) json_t *docs = NULL;
     struct store_filter *f = store_filter_text(in, "domain", domain_id);
@@ -84,16 +91,15 @@ int alias_list_regex(struct store *st, struct slice domain_id, struct arena *in,
     if (store_find(st, ALIASES, f, NULL, until, &docs, why) < 0)
         return -1;
     list = ARENA_ARRAY(in, struct alias_doc, json_array_size(docs) + 1);
-    json_array_foreach(docs, i, doc)
-        if (alias_parse(doc, in, &list[i], why) < 0)
-            return -1;
+    json_array_foreach(docs, i, doc) if (alias_parse(doc, in, &list[i], why) < 0) return -1;
     *out = list;
     *count = json_array_size(docs);
     return 0;
 }
 
 /* The domain must say so before the alias exists: the mail path trusts the flag. */
-static int raise_domain_flag(struct store *st, const struct alias_doc *alias, struct deadline until, struct fault *why)
+static int raise_domain_flag(struct store *st, const struct alias_doc *alias, struct deadline until,
+                             struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -101,10 +107,12 @@ static int raise_domain_flag(struct store *st, const struct alias_doc *alias, st
     if (!alias_is_catchall(alias) && !alias_is_regex(alias))
         return 0;
     store_set_bool(u, alias_is_catchall(alias) ? "has_catchall" : "has_regex", true);
-    return store_update(st, DOMAINS, store_filter_id(in, slice_of(alias->domain)), u, STORE_ONE, until, NULL, why);
+    return store_update(st, DOMAINS, store_filter_id(in, slice_of(alias->domain)), u, STORE_ONE,
+                        until, NULL, why);
 }
 
-int alias_insert(struct store *st, struct alias_doc *alias, struct deadline until, struct fault *why)
+int alias_insert(struct store *st, struct alias_doc *alias, struct deadline until,
+                 struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
 
@@ -117,20 +125,24 @@ int alias_insert(struct store *st, struct alias_doc *alias, struct deadline unti
     return store_insert(st, ALIASES, doc, until, why);
 }
 
-/* ---- password slots -------------------------------------------------------------------------------------------------- */
+/* ---- password slots ------------------------------------------------------------------------- */
 
 /* Every change of slots moves updated_at. */
-static int update_alias(struct store *st, const struct store_filter *f, struct store_update *u, enum fault_code none, struct deadline until, struct fault *why)
+static int update_alias(struct store *st, const struct store_filter *f, struct store_update *u,
+                        enum fault_code none, struct deadline until, struct fault *why)
 {
     uint64_t matched;
 
     store_set_date(u, "updated_at", clock_wall_ms());
     if (store_update(st, ALIASES, f, u, STORE_ONE, until, &matched, why) < 0)
         return -1;
-    return matched > 0 ? 0 : fault_set(why, none, "the alias is gone, or its passwords changed meanwhile");
+    return matched > 0
+               ? 0
+               : fault_set(why, none, "the alias is gone, or its passwords changed meanwhile");
 }
 
-static int check_wrap_room(struct store *st, struct slice id, size_t max, struct arena *in, struct deadline until, struct fault *why)
+static int check_wrap_room(struct store *st, struct slice id, size_t max, struct arena *in,
+                           struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
 
@@ -141,7 +153,9 @@ static int check_wrap_room(struct store *st, struct slice id, size_t max, struct
     return 0;
 }
 
-int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap, struct slice sealing_public_key, size_t max, struct deadline until, struct fault *why)
+int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap,
+                   struct slice sealing_public_key, size_t max, struct deadline until,
+                   struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -154,7 +168,8 @@ int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap, struct
     return update_alias(st, store_filter_id(in, id), u, FAULT_NOT_FOUND, until, why);
 }
 
-int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id, struct deadline until, struct fault *why)
+int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id,
+                      struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -170,12 +185,15 @@ static bool has_same_ids(const json_t *a, const json_t *b)
     if (json_array_size(a) != json_array_size(b))
         return false;
     for (size_t i = 0; i < json_array_size(a); i++)
-        if (!slice_equal(json_get_slice(json_array_get(a, i), "id"), json_get_slice(json_array_get(b, i), "id")))
+        if (!slice_equal(json_get_slice(json_array_get(a, i), "id"),
+                         json_get_slice(json_array_get(b, i), "id")))
             return false;
     return true;
 }
 
-int alias_replace_wraps(struct store *st, struct slice id, const json_t *before, const json_t *after, struct slice sealing_public_key, struct deadline until, struct fault *why)
+int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
+                        const json_t *after, struct slice sealing_public_key, struct deadline until,
+                        struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *doc = NULL;
@@ -186,7 +204,8 @@ int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
         return -1;
     if (!has_same_ids(json_object_get(doc, "wraps"), before))
         return fault_set(why, FAULT_CONFLICT, "the passwords changed meanwhile");
-    /* updated_at moves with every change of slots: what was compared above is still true when it matches */
+    /* updated_at moves with every change of slots: what was compared above is still true when it
+     * matches */
     store_where_text(f, "updated_at", STORE_EQ, json_get_slice(doc, "updated_at"));
     store_set_json(u, "wraps", after);
     if (sealing_public_key.n > 0)
@@ -194,14 +213,16 @@ int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
     return update_alias(st, f, u, FAULT_CONFLICT, until, why);
 }
 
-int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, int64_t now_ms, struct deadline until, struct fault *why)
+int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, int64_t now_ms,
+                     struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *when = json_string(date_format_iso(now_ms).s);
     struct store_update *u = store_update_new(in);
     uint64_t matched;
 
-    store_set_element(u, "wraps", "id", wrap_id, "last_used_at", when);    /* updated_at is the owner's: it stays */
+    store_set_element(u, "wraps", "id", wrap_id, "last_used_at",
+                      when); /* updated_at is the owner's: it stays */
     if (store_update(st, ALIASES, store_filter_id(in, id), u, STORE_ONE, until, &matched, why) < 0)
         return -1;
     return matched > 0 ? 0 : fault_set(why, FAULT_NOT_FOUND, "no such password slot");

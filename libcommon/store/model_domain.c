@@ -25,7 +25,8 @@ static const struct model_row rows[] = {
     ROW(BOOL, struct domain_doc, require_tls_inbound, "require_tls_inbound"),
     ROW(BOOL, struct domain_doc, has_delivery_logs, "has_delivery_logs"),
     ROW(BOOL, struct domain_doc, has_newsletter, "has_newsletter"),
-    ROW_IS(BOOL, struct domain_doc, has_adult_content_protection, "has_adult_content_protection", 1),
+    ROW_IS(BOOL, struct domain_doc, has_adult_content_protection, "has_adult_content_protection",
+           1),
     ROW_IS(BOOL, struct domain_doc, has_phishing_protection, "has_phishing_protection", 1),
     ROW_IS(BOOL, struct domain_doc, has_executable_protection, "has_executable_protection", 1),
     ROW_IS(BOOL, struct domain_doc, has_virus_protection, "has_virus_protection", 1),
@@ -41,8 +42,10 @@ static const struct model_row rows[] = {
     ROW(INT, struct domain_doc, retention_days, "retention_days"),
     ROW_LIST(struct domain_doc, allowlist, allowlist_count, "allowlist", DOMAIN_LIST_MAX),
     ROW_LIST(struct domain_doc, denylist, denylist_count, "denylist", DOMAIN_LIST_MAX),
-    ROW_LIST(struct domain_doc, smtp_emails_blocked, smtp_emails_blocked_count, "smtp_emails_blocked", DOMAIN_LIST_MAX),
-    ROW_LIST(struct domain_doc, restricted_alias_names, restricted_alias_names_count, "restricted_alias_names", DOMAIN_LIST_MAX),
+    ROW_LIST(struct domain_doc, smtp_emails_blocked, smtp_emails_blocked_count,
+             "smtp_emails_blocked", DOMAIN_LIST_MAX),
+    ROW_LIST(struct domain_doc, restricted_alias_names, restricted_alias_names_count,
+             "restricted_alias_names", DOMAIN_LIST_MAX),
     ROW(DATE, struct domain_doc, last_checked_at, "last_checked_at"),
     ROW(DATE, struct domain_doc, smtp_verified_at, "smtp_verified_at"),
     ROW(DATE, struct domain_doc, created_at, "created_at"),
@@ -63,7 +66,8 @@ struct domain_doc domain_new(struct slice name)
     };
 }
 
-static int parse_members(const json_t *doc, struct arena *in, struct domain_doc *out, struct fault *why)
+static int parse_members(const json_t *doc, struct arena *in, struct domain_doc *out,
+                         struct fault *why)
 {
     const json_t *members = json_object_get(doc, "members"), *m;
     size_t i;
@@ -75,7 +79,8 @@ static int parse_members(const json_t *doc, struct arena *in, struct domain_doc 
     if (!json_is_array(members) || json_array_size(members) > DOMAIN_MEMBERS_MAX)
         return fault_set(why, FAULT_CORRUPT, "domain %s: bad members", out->id);
     out->members = ARENA_ARRAY(in, struct domain_member, json_array_size(members) + 1);
-    json_array_foreach((json_t *)(uintptr_t)members, i, m) {
+    json_array_foreach((json_t *)(uintptr_t)members, i, m)
+    {
         struct domain_member *to = &out->members[out->member_count++];
 
         model_id_copy(to->user, json_get_slice(m, "user"));
@@ -103,23 +108,28 @@ json_t *domain_format(const struct domain_doc *domain)
     json_t *doc = model_format(rows, COUNT(rows), domain), *members = json_array();
 
     for (size_t i = 0; i < domain->member_count; i++)
-        (void)json_array_append_new(members, json_pack("{s:s,s:s}", "user", domain->members[i].user, "group",
-                                                       domain->members[i].is_admin ? "admin" : "user"));
+        (void)json_array_append_new(members,
+                                    json_pack("{s:s,s:s}", "user", domain->members[i].user, "group",
+                                              domain->members[i].is_admin ? "admin" : "user"));
     (void)json_object_set_new(doc, "members", members);
     return doc;
 }
 
-int domain_find_by_name(struct store *st, struct slice name, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why)
+int domain_find_by_name(struct store *st, struct slice name, struct arena *in,
+                        struct deadline until, struct domain_doc *out, struct fault *why)
 {
-    return model_find(st, DOMAINS, store_filter_text(in, "name", name), parse_any, in, until, out, why);
+    return model_find(st, DOMAINS, store_filter_text(in, "name", name), parse_any, in, until, out,
+                      why);
 }
 
-int domain_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct domain_doc *out, struct fault *why)
+int domain_find(struct store *st, struct slice id, struct arena *in, struct deadline until,
+                struct domain_doc *out, struct fault *why)
 {
     return model_find(st, DOMAINS, store_filter_id(in, id), parse_any, in, until, out, why);
 }
 
-const struct domain_member *domain_find_member(const struct domain_doc *domain, struct slice user_id)
+const struct domain_member *domain_find_member(const struct domain_doc *domain,
+                                               struct slice user_id)
 {
     for (size_t i = 0; i < domain->member_count; i++)
         if (slice_equal(slice_of(domain->members[i].user), user_id))
@@ -137,7 +147,8 @@ struct slice domain_verification_new(struct arena *in)
     return arena_copy(in, slice_make(text, sizeof(text)));
 }
 
-int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until, struct fault *why)
+int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until,
+                  struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *doc = NULL;

@@ -1,4 +1,5 @@
-/* model_email.c - queue documents to structs and back, finding and listing them (see model_email.h). */
+/* model_email.c - queue documents to structs and back, finding and listing them (see
+ * model_email.h). */
 #include "store/models.h"
 
 #include "store/model.h"
@@ -33,8 +34,10 @@ static const struct model_row rows[] = {
     ROW(BOOL, struct email_doc, is_dsn, "is_dsn"),
     ROW(BOOL, struct email_doc, is_redacted, "is_redacted"),
     ROW_LIST(struct email_doc, accepted, accepted_count, "accepted", EMAIL_RECIPIENTS_MAX),
-    ROW_LIST(struct email_doc, hard_bounces, hard_bounce_count, "hard_bounces", EMAIL_RECIPIENTS_MAX),
-    ROW_LIST(struct email_doc, soft_bounces, soft_bounce_count, "soft_bounces", EMAIL_RECIPIENTS_MAX),
+    ROW_LIST(struct email_doc, hard_bounces, hard_bounce_count, "hard_bounces",
+             EMAIL_RECIPIENTS_MAX),
+    ROW_LIST(struct email_doc, soft_bounces, soft_bounce_count, "soft_bounces",
+             EMAIL_RECIPIENTS_MAX),
     ROW(JSON, struct email_doc, deliveries, "deliveries"),
     ROW(JSON, struct email_doc, rejected_errors, "rejectedErrors"),
     ROW(DATE, struct email_doc, created_at, "created_at"),
@@ -55,9 +58,12 @@ static const struct model_row recipient_rows[] = {
     ROW(DATE, struct email_recipient, updated_at, "updated_at"),
 };
 
-static const char *const state_names[] = { [RECIPIENT_WAITING] = "waiting", [RECIPIENT_ACCEPTED] = "accepted", [RECIPIENT_FAILED] = "failed" };
+static const char *const state_names[] = {[RECIPIENT_WAITING] = "waiting",
+                                          [RECIPIENT_ACCEPTED] = "accepted",
+                                          [RECIPIENT_FAILED] = "failed"};
 
-static int parse_recipient(const json_t *r, struct arena *in, struct email_recipient *out, struct fault *why)
+static int parse_recipient(const json_t *r, struct arena *in, struct email_recipient *out,
+                           struct fault *why)
 {
     struct slice state = json_get_slice(r, "state");
 
@@ -82,9 +88,9 @@ int email_parse(const json_t *doc, struct arena *in, struct email_doc *out, stru
         return fault_set(why, FAULT_CORRUPT, "email %s: too many recipients", out->id);
     out->recipients = ARENA_ARRAY(in, struct email_recipient, json_array_size(list) + 1);
     out->recipient_count = 0;
-    json_array_foreach((json_t *)(uintptr_t)list, i, r)
-        if (parse_recipient(r, in, &out->recipients[out->recipient_count++], why) < 0)
-            return -1;
+    json_array_foreach(
+        (json_t *)(uintptr_t)list, i,
+        r) if (parse_recipient(r, in, &out->recipients[out->recipient_count++], why) < 0) return -1;
     return 0;
 }
 
@@ -103,7 +109,8 @@ static json_t *format_recipients(const struct email_doc *email)
 
 json_t *email_format(const struct email_doc *email)
 {
-    json_t *doc = model_format(rows, COUNT(rows), email), *to = json_array(), *envelope = json_object_get(doc, "envelope");
+    json_t *doc = model_format(rows, COUNT(rows), email), *to = json_array(),
+           *envelope = json_object_get(doc, "envelope");
 
     if (envelope == NULL) {
         envelope = json_pack("{s:s}", "from", "");
@@ -116,7 +123,8 @@ json_t *email_format(const struct email_doc *email)
     return doc;
 }
 
-int email_enqueue(UNUSED struct store *st, struct email_doc *email, struct store_blob **message, struct deadline until, struct fault *why)
+int email_enqueue(UNUSED struct store *st, struct email_doc *email, struct store_blob **message,
+                  struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     char blob_id[25];
@@ -142,7 +150,8 @@ static int parse_any(const json_t *doc, struct arena *in, void *out, struct faul
     return email_parse(doc, in, out, why);
 }
 
-int email_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct email_doc *out, struct fault *why)
+int email_find(struct store *st, struct slice id, struct arena *in, struct deadline until,
+               struct email_doc *out, struct fault *why)
 {
     return model_find(st, EMAILS, store_filter_id(in, id), parse_any, in, until, out, why);
 }
@@ -153,12 +162,13 @@ static void restrict_to(struct store_filter *f, const char *field, struct slice 
         store_where_text(f, field, STORE_EQ, value);
 }
 
-int email_list(struct store *st, const struct email_scope *scope, const struct store_page *page, struct arena *in, struct deadline until,
-               struct email_doc **out, size_t *count, struct fault *why)
+int email_list(struct store *st, const struct email_scope *scope, const struct store_page *page,
+               struct arena *in, struct deadline until, struct email_doc **out, size_t *count,
+               struct fault *why)
 {
-    static const struct store_sort newest[] = { { "created_at", true }, { NULL, false } };
+    static const struct store_sort newest[] = {{"created_at", true}, {NULL, false}};
     AUTO(json_release) json_t *docs = NULL;
-    struct store_page full = page != NULL ? *page : (struct store_page){ .sort = newest };
+    struct store_page full = page != NULL ? *page : (struct store_page){.sort = newest};
     struct store_filter *f = store_filter_new(in);
     struct email_doc *list;
     json_t *doc;
@@ -173,19 +183,19 @@ int email_list(struct store *st, const struct email_scope *scope, const struct s
     if (store_find(st, EMAILS, f, &full, until, &docs, why) < 0)
         return -1;
     list = ARENA_ARRAY(in, struct email_doc, json_array_size(docs) + 1);
-    json_array_foreach(docs, i, doc)
-        if (email_parse(doc, in, &list[i], why) < 0)
-            return -1;
+    json_array_foreach(docs, i, doc) if (email_parse(doc, in, &list[i], why) < 0) return -1;
     *out = list;
     *count = json_array_size(docs);
     return 0;
 }
 
-/* ---- used by model_queue.c ----------------------------------------------------------------------------------------------- */
+/* ---- used by model_queue.c ------------------------------------------------------------------ */
 
 void email_put_progress(struct store_update *u, const struct email_doc *email)
 {
-    static const char *const changing[] = { "recipients", "accepted", "hard_bounces", "soft_bounces", "rejectedErrors", "status", "attempts" };
+    static const char *const changing[] = {"recipients",   "accepted",       "hard_bounces",
+                                           "soft_bounces", "rejectedErrors", "status",
+                                           "attempts"};
     AUTO(json_release) json_t *doc = email_format(email);
 
     for (size_t i = 0; i < COUNT(changing); i++)

@@ -1,13 +1,14 @@
-/* model_queue.c - the queue's moves: claim with a lease, renew, save, finish, retry, cancel (see model_email.h).
+/* model_queue.c - the queue's moves: claim with a lease, renew, save, finish, retry, cancel (see
+ * model_email.h).
  *
- * Owns nothing. Each move is one atomic update of one document whose condition names what it believes: the lease, or that
- * nobody has it. Suspends in each.
+ * Owns nothing. Each move is one atomic update of one document whose condition names what it
+ * believes: the lease, or that nobody has it. Suspends in each.
  */
 #include "store/models.h"
 
 #include "store/model_queue.h"
 
-static const struct store_sort oldest_due[] = { { "next_attempt_at", false }, { NULL, false } };
+static const struct store_sort oldest_due[] = {{"next_attempt_at", false}, {NULL, false}};
 
 static struct store_filter *due_filter(struct arena *in, int64_t now)
 {
@@ -17,7 +18,8 @@ static struct store_filter *due_filter(struct arena *in, int64_t now)
     return f;
 }
 
-int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct arena *in, struct deadline until, struct email_doc *out, struct fault *why)
+int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct arena *in,
+                struct deadline until, struct email_doc *out, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     struct store_update *u = store_update_new(in);
@@ -28,7 +30,8 @@ int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct
     store_set_date(u, "locked_at", now);
     store_set_text(u, "lease", slice_of(object_id_new().s));
     store_set_date(u, "next_attempt_at", now + (int64_t)lease_ms);
-    if (store_find_and_modify(st, EMAILS, due_filter(in, now), oldest_due, u, STORE_ONE, until, &doc, why) < 0)
+    if (store_find_and_modify(st, EMAILS, due_filter(in, now), oldest_due, u, STORE_ONE, until,
+                              &doc, why) < 0)
         return -1;
     return email_parse(doc, in, out, why);
 }
@@ -54,7 +57,8 @@ int email_next_due(struct store *st, struct deadline until, int64_t *out, struct
 }
 
 /* Runs `u` on the document if the lease still is ours. */
-static int update_leased(struct store *st, const struct email_doc *email, struct store_update *u, struct arena *in, struct deadline until, struct fault *why)
+static int update_leased(struct store *st, const struct email_doc *email, struct store_update *u,
+                         struct arena *in, struct deadline until, struct fault *why)
 {
     struct store_filter *f = store_filter_id(in, slice_of(email->id));
     uint64_t matched;
@@ -62,10 +66,13 @@ static int update_leased(struct store *st, const struct email_doc *email, struct
     store_where_text(f, "lease", STORE_EQ, email->lease);
     if (store_update(st, EMAILS, f, u, STORE_ONE, until, &matched, why) < 0)
         return -1;
-    return matched > 0 ? 0 : fault_set(why, FAULT_CONFLICT, "email %s was claimed by another runner, or removed", email->id);
+    return matched > 0 ? 0
+                       : fault_set(why, FAULT_CONFLICT,
+                                   "email %s was claimed by another runner, or removed", email->id);
 }
 
-int email_renew(struct store *st, const struct email_doc *email, uint64_t lease_ms, struct deadline until, struct fault *why)
+int email_renew(struct store *st, const struct email_doc *email, uint64_t lease_ms,
+                struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -74,11 +81,13 @@ int email_renew(struct store *st, const struct email_doc *email, uint64_t lease_
     return update_leased(st, email, u, in, until, why);
 }
 
-static void add_delivery(struct store_update *u, const struct email_doc *email, const json_t *delivery)
+static void add_delivery(struct store_update *u, const struct email_doc *email,
+                         const json_t *delivery)
 {
     AUTO(json_release) json_t *past = doc_load(email->deliveries);
 
-    /* a mail that bounces about for days must not outgrow a document: the oldest entries make room */
+    /* a mail that bounces about for days must not outgrow a document: the oldest entries make room
+     */
     if (delivery == NULL || json_array_size(past) < EMAIL_DELIVERIES_MAX) {
         if (delivery != NULL)
             store_push(u, "deliveries", delivery);
@@ -90,7 +99,8 @@ static void add_delivery(struct store_update *u, const struct email_doc *email, 
     store_set_json(u, "deliveries", past);
 }
 
-int email_save_progress(struct store *st, const struct email_doc *email, const json_t *delivery, struct deadline until, struct fault *why)
+int email_save_progress(struct store *st, const struct email_doc *email, const json_t *delivery,
+                        struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -100,7 +110,8 @@ int email_save_progress(struct store *st, const struct email_doc *email, const j
     return update_leased(st, email, u, in, until, why);
 }
 
-int email_finish(struct store *st, const struct email_doc *email, const json_t *delivery, struct deadline until, struct fault *why)
+int email_finish(struct store *st, const struct email_doc *email, const json_t *delivery,
+                 struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -167,7 +178,9 @@ int email_cancel(struct store *st, struct slice id, struct deadline until, struc
     store_set_text(u, "lease", slice_of(object_id_new().s));
     store_set_date(u, "next_attempt_at", clock_wall_ms() + 60000);
     if (store_find_and_modify(st, EMAILS, f, NULL, u, STORE_ONE, until, &doc, why) < 0)
-        return why->code == FAULT_NOT_FOUND ? fault_set(why, FAULT_CONFLICT, "email %s is being sent or is done", email.id) : -1;
+        return why->code == FAULT_NOT_FOUND
+                   ? fault_set(why, FAULT_CONFLICT, "email %s is being sent or is done", email.id)
+                   : -1;
     if (email_parse(doc, in, &email, why) < 0)
         return -1;
     fail_waiting(&email);

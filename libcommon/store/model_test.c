@@ -1,4 +1,5 @@
-/* model_test.c - the typed documents: round trips, lookups, the life of a queued mail, password slots. */
+/* model_test.c - the typed documents: round trips, lookups, the life of a queued mail, password
+ * slots. */
 #include "store/store_testing.h"
 
 #define UNTIL deadline_in_ms(20000)
@@ -18,14 +19,19 @@ static void add_domain(struct scene *s, struct domain_doc *domain)
     REQUIRE_OK(domain_insert(s->st, domain, UNTIL, &why), &why);
 }
 
-static void add_alias(struct scene *s, const struct domain_doc *domain, const char *name, struct alias_doc *alias)
+static void add_alias(struct scene *s, const struct domain_doc *domain, const char *name,
+                      struct alias_doc *alias)
 {
     struct slice *to = ARENA_ARRAY(s->in, struct slice, 1);
     struct test *t = s->t;
     struct fault why;
 
     to[0] = LIT("elsewhere@example.org");
-    *alias = (struct alias_doc){ .name = slice_of(name), .is_enabled = true, .error_code_if_disabled = 421, .recipients = to, .recipient_count = 1 };
+    *alias = (struct alias_doc){.name = slice_of(name),
+                                .is_enabled = true,
+                                .error_code_if_disabled = 421,
+                                .recipients = to,
+                                .recipient_count = 1};
     (void)snprintf(alias->domain, sizeof(alias->domain), "%s", domain->id);
     REQUIRE_OK(alias_insert(s->st, alias, UNTIL, &why), &why);
 }
@@ -40,16 +46,21 @@ static void body_directory(struct scene *s)
     size_t n = 0;
 
     add_domain(s, &domain);
-    CHECK_FAULT(FAULT_NOT_FOUND, directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why), &why);
+    CHECK_FAULT(
+        FAULT_NOT_FOUND,
+        directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why), &why);
     add_alias(s, &domain, "jane", &alias);
-    CHECK_FAULT(FAULT_NOT_FOUND, directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why), &why);
+    CHECK_FAULT(
+        FAULT_NOT_FOUND,
+        directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why), &why);
     directory_forget(d);
-    REQUIRE_OK(directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why), &why);
+    REQUIRE_OK(directory_get_alias(d, slice_of(domain.id), LIT("jane"), s->in, UNTIL, &found, &why),
+               &why);
     CHECK_STR(alias.id, slice_of(found.id));
     CHECK_INT(421, found.error_code_if_disabled);
     REQUIRE(found.recipient_count == 1);
     CHECK_STR("elsewhere@example.org", found.recipients[0]);
-    found.id[0] = '\0';                                /* the same name again */
+    found.id[0] = '\0'; /* the same name again */
     CHECK_FAULT(FAULT_EXISTS, alias_insert(s->st, &found, UNTIL, &why), &why);
 
     add_alias(s, &domain, "*", &alias);
@@ -60,7 +71,8 @@ static void body_directory(struct scene *s)
     CHECK_STR("25", got.smtp_port);
     REQUIRE(domain_find_member(&got, LIT("0123456789abcdef01234567")) != NULL);
     CHECK(domain_find_member(&got, LIT("0123456789abcdef01234567"))->is_admin);
-    CHECK_OK(directory_get_alias(d, slice_of(domain.id), LIT("*"), s->in, UNTIL, &found, &why), &why);
+    CHECK_OK(directory_get_alias(d, slice_of(domain.id), LIT("*"), s->in, UNTIL, &found, &why),
+             &why);
     REQUIRE_OK(alias_list_regex(s->st, slice_of(domain.id), s->in, UNTIL, &list, &n, &why), &why);
     CHECK_INT(1, n);
 }
@@ -73,7 +85,9 @@ TEST(model, lookups_of_the_mail_path)
 
 static void body_wraps(struct scene *s)
 {
-    AUTO(json_release) json_t *one = json_pack("{s:s,s:s}", "id", "w1", "wrapped", "AA"), *two = json_pack("{s:s}", "id", "w2");
+    AUTO(json_release)
+    json_t *one = json_pack("{s:s,s:s}", "id", "w1", "wrapped", "AA"),
+           *two = json_pack("{s:s}", "id", "w2");
     AUTO(json_release) json_t *both = json_pack("[O,O]", one, two), *none = json_array();
     struct domain_doc domain;
     struct alias_doc alias;
@@ -92,7 +106,8 @@ static void body_wraps(struct scene *s)
     REQUIRE_OK(alias_find(s->st, id, s->in, UNTIL, &alias, &why), &why);
     CHECK(slice_find(alias.wraps, LIT("\"last_used_at\":\"2023-11-14T22:13:20.000Z\"")) > 0);
     CHECK_STR("KEY", alias.sealing_public_key);
-    CHECK_FAULT(FAULT_CONFLICT, alias_replace_wraps(s->st, id, none, both, SLICE_NONE, UNTIL, &why), &why);
+    CHECK_FAULT(FAULT_CONFLICT, alias_replace_wraps(s->st, id, none, both, SLICE_NONE, UNTIL, &why),
+                &why);
     CHECK_OK(alias_replace_wraps(s->st, id, both, both, LIT("NEW"), UNTIL, &why), &why);
     CHECK_OK(alias_remove_wrap(s->st, id, LIT("w2"), UNTIL, &why), &why);
     CHECK_FAULT(FAULT_NOT_FOUND, alias_remove_wrap(s->st, id, LIT("w2"), UNTIL, &why), &why);
@@ -114,9 +129,10 @@ static void enqueue(struct scene *s, struct email_doc *email)
     struct test *t = s->t;
     struct fault why;
 
-    to[0] = (struct email_recipient){ .address = LIT("b@example.org"), .notify = LIT("NEVER") };
-    to[1] = (struct email_recipient){ .address = LIT("c@example.org") };
-    *email = (struct email_doc){ .from = LIT("a@example.test"), .recipients = to, .recipient_count = 2 };
+    to[0] = (struct email_recipient){.address = LIT("b@example.org"), .notify = LIT("NEVER")};
+    to[1] = (struct email_recipient){.address = LIT("c@example.org")};
+    *email =
+        (struct email_doc){.from = LIT("a@example.test"), .recipients = to, .recipient_count = 2};
     REQUIRE_OK(store_blob_write(b, LIT("Subject: x\r\n\r\nbody"), &why), &why);
     REQUIRE_OK(email_enqueue(s->st, email, &b, UNTIL, &why), &why);
 }
@@ -136,7 +152,8 @@ static void body_queue(struct scene *s)
     CHECK_STR(sent.id, slice_of(mine.id));
     CHECK(mine.is_locked && mine.blob.n == 24 && mine.recipient_count == 2);
     CHECK_STR("NEVER", mine.recipients[0].notify);
-    CHECK_FAULT(FAULT_NOT_FOUND, email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why), &why);
+    CHECK_FAULT(FAULT_NOT_FOUND, email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why),
+                &why);
     CHECK_FAULT(FAULT_CONFLICT, email_cancel(s->st, slice_of(sent.id), UNTIL, &why), &why);
     CHECK_OK(email_renew(s->st, &mine, 5000, UNTIL, &why), &why);
     mine.recipients[0].state = RECIPIENT_ACCEPTED;
@@ -144,7 +161,7 @@ static void body_queue(struct scene *s)
     mine.accepted_count = 1;
     CHECK_OK(email_save_progress(s->st, &mine, delivery, UNTIL, &why), &why);
 
-    clock_advance(6000);                               /* the runner died: its lease ends */
+    clock_advance(6000); /* the runner died: its lease ends */
     REQUIRE_OK(email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why), &why);
     CHECK_INT(RECIPIENT_ACCEPTED, other.recipients[0].state);
     CHECK_INT(RECIPIENT_WAITING, other.recipients[1].state);
@@ -155,18 +172,22 @@ static void body_queue(struct scene *s)
     CHECK_OK(email_finish(s->st, &other, delivery, UNTIL, &why), &why);
     CHECK_OK(email_next_due(s->st, UNTIL, &due, &why), &why);
     CHECK_INT(other.next_attempt_at, due);
-    CHECK_FAULT(FAULT_NOT_FOUND, email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why), &why);
+    CHECK_FAULT(FAULT_NOT_FOUND, email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why),
+                &why);
     CHECK_OK(email_retry_now(s->st, slice_of(sent.id), UNTIL, &why), &why);
     CHECK_OK(email_cancel(s->st, slice_of(sent.id), UNTIL, &why), &why);
     CHECK_FAULT(FAULT_NOT_FOUND, email_retry_now(s->st, slice_of(sent.id), UNTIL, &why), &why);
     CHECK_OK(email_next_due(s->st, UNTIL, &due, &why), &why);
     CHECK_INT(0, due);
 
-    REQUIRE_OK(email_list(s->st, &(struct email_scope){ .status = LIT("partially_sent") }, NULL, s->in, UNTIL, &list, &n, &why), &why);
+    REQUIRE_OK(email_list(s->st, &(struct email_scope){.status = LIT("partially_sent")}, NULL,
+                          s->in, UNTIL, &list, &n, &why),
+               &why);
     REQUIRE(n == 1);
     CHECK(!list[0].is_locked && list[0].lease.n == 0);
     CHECK_INT(RECIPIENT_FAILED, list[0].recipients[1].state);
-    CHECK_STR("[{\"recipient\":\"b@example.org\"},{\"recipient\":\"b@example.org\"}]", list[0].deliveries);
+    CHECK_STR("[{\"recipient\":\"b@example.org\"},{\"recipient\":\"b@example.org\"}]",
+              list[0].deliveries);
 }
 
 TEST(model, life_of_a_queued_mail)
@@ -178,7 +199,7 @@ TEST(model, life_of_a_queued_mail)
 
 static void body_marks(struct scene *s)
 {
-    const struct slice marks[] = { LIT("m1"), LIT("m2"), LIT("m3") };
+    const struct slice marks[] = {LIT("m1"), LIT("m2"), LIT("m3")};
     struct test *t = s->t;
     struct fault why;
     bool found[3];
@@ -197,7 +218,7 @@ TEST(model, marks)
 
 static void body_users(struct scene *s)
 {
-    struct user_doc user = { .email = LIT("jane@example.test"), .group = LIT("admin") }, got;
+    struct user_doc user = {.email = LIT("jane@example.test"), .group = LIT("admin")}, got;
     struct test *t = s->t;
     struct fault why;
 
@@ -205,7 +226,8 @@ static void body_users(struct scene *s)
     REQUIRE_OK(user_insert(s->st, &user, UNTIL, &why), &why);
     REQUIRE_OK(user_find_by_token(s->st, LIT("token"), s->in, UNTIL, &got, &why), &why);
     CHECK_STR("admin", got.group);
-    CHECK_FAULT(FAULT_NOT_FOUND, user_find_by_token(s->st, user.api_token_hash, s->in, UNTIL, &got, &why), &why);
+    CHECK_FAULT(FAULT_NOT_FOUND,
+                user_find_by_token(s->st, user.api_token_hash, s->in, UNTIL, &got, &why), &why);
     CHECK_OK(user_find_by_email(s->st, LIT("Jane@Example.test"), s->in, UNTIL, &got, &why), &why);
 }
 

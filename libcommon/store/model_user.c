@@ -37,14 +37,17 @@ json_t *user_format(const struct user_doc *user)
     return model_format(rows, COUNT(rows), user);
 }
 
-int user_find(struct store *st, struct slice id, struct arena *in, struct deadline until, struct user_doc *out, struct fault *why)
+int user_find(struct store *st, struct slice id, struct arena *in, struct deadline until,
+              struct user_doc *out, struct fault *why)
 {
     return model_find(st, USERS, store_filter_id(in, id), parse_any, in, until, out, why);
 }
 
-int user_find_by_email(struct store *st, struct slice email, struct arena *in, struct deadline until, struct user_doc *out, struct fault *why)
+int user_find_by_email(struct store *st, struct slice email, struct arena *in,
+                       struct deadline until, struct user_doc *out, struct fault *why)
 {
-    return model_find(st, USERS, store_filter_text(in, "email", arena_lower(in, email)), parse_any, in, until, out, why);
+    return model_find(st, USERS, store_filter_text(in, "email", arena_lower(in, email)), parse_any,
+                      in, until, out, why);
 }
 
 struct slice user_token_hash(struct arena *in, struct slice token)
@@ -55,7 +58,8 @@ struct slice user_token_hash(struct arena *in, struct slice token)
     return hex_encode(in, slice_make(digest, sizeof(digest)));
 }
 
-int user_find_by_token(struct store *st, struct slice token, struct arena *in, struct deadline until, struct user_doc *out, struct fault *why)
+int user_find_by_token(struct store *st, struct slice token, struct arena *in,
+                       struct deadline until, struct user_doc *out, struct fault *why)
 {
     struct store_filter *f = store_filter_text(in, "api_token_hash", user_token_hash(in, token));
 

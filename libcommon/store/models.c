@@ -1,53 +1,54 @@
 /* models.c - the collections with their indexes, and marks of forwarded mail (see models.h).
  *
- * Owns nothing. An index stands here because the mail path or a list asks by it; each costs every insert.
+ * Owns nothing. An index stands here because the mail path or a list asks by it; each costs every
+ * insert.
  */
 #include "store/models.h"
 
 static const struct store_index user_indexes[] = {
-    { { "email" }, true },
-    { { "api_token_hash" }, true },
+    {{"email"}, true},
+    {{"api_token_hash"}, true},
 };
 
 static const struct store_index domain_indexes[] = {
-    { { "name" }, true },
-    { { "verification_record" }, true },
+    {{"name"}, true},
+    {{"verification_record"}, true},
 };
 
 static const struct store_index alias_indexes[] = {
-    { { "domain", "name" }, true },
-    { { "user" }, false },
+    {{"domain", "name"}, true},
+    {{"user"}, false},
 };
 
 static const struct store_index email_indexes[] = {
-    { { "next_attempt_at" }, false },
-    { { "domain", "created_at" }, false },
-    { { "user", "created_at" }, false },
-    { { "created_at" }, false },
+    {{"next_attempt_at"}, false},
+    {{"domain", "created_at"}, false},
+    {{"user", "created_at"}, false},
+    {{"created_at"}, false},
 };
 
 static const struct store_index mark_indexes[] = {
-    { { "mark" }, true },
-    { { "created_at" }, false },
+    {{"mark"}, true},
+    {{"created_at"}, false},
 };
 
 static const struct store_index key_indexes[] = {
-    { { "name" }, true },
+    {{"name"}, true},
 };
 
 static const struct store_index log_indexes[] = {
-    { { "domain", "created_at" }, false },
-    { { "created_at" }, false },
+    {{"domain", "created_at"}, false},
+    {{"created_at"}, false},
 };
 
 const struct store_collection models_collections[] = {
-    { USERS, user_indexes, COUNT(user_indexes), false },
-    { DOMAINS, domain_indexes, COUNT(domain_indexes), false },
-    { ALIASES, alias_indexes, COUNT(alias_indexes), false },
-    { EMAILS, email_indexes, COUNT(email_indexes), false },
-    { MARKS, mark_indexes, COUNT(mark_indexes), false },
-    { KEYS, key_indexes, COUNT(key_indexes), false },
-    { LOGS, log_indexes, COUNT(log_indexes), true },
+    {USERS, user_indexes, COUNT(user_indexes), false},
+    {DOMAINS, domain_indexes, COUNT(domain_indexes), false},
+    {ALIASES, alias_indexes, COUNT(alias_indexes), false},
+    {EMAILS, email_indexes, COUNT(email_indexes), false},
+    {MARKS, mark_indexes, COUNT(mark_indexes), false},
+    {KEYS, key_indexes, COUNT(key_indexes), false},
+    {LOGS, log_indexes, COUNT(log_indexes), true},
 };
 const size_t models_collection_count = COUNT(models_collections);
 
@@ -62,7 +63,8 @@ int mark_put(struct store *st, struct slice mark, struct deadline until, struct 
     return r < 0 && why->code == FAULT_EXISTS ? 0 : r;
 }
 
-int mark_find(struct store *st, const struct slice *marks, size_t count, bool *found, struct deadline until, struct fault *why)
+int mark_find(struct store *st, const struct slice *marks, size_t count, bool *found,
+              struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *docs = NULL;
@@ -74,8 +76,7 @@ int mark_find(struct store *st, const struct slice *marks, size_t count, bool *f
     if (store_find(st, MARKS, f, NULL, until, &docs, why) < 0)
         return -1;
     memset(found, 0, count * sizeof(*found));
-    json_array_foreach(docs, k, doc)
-        for (size_t i = 0; i < count; i++)
-            found[i] = found[i] || slice_equal(marks[i], json_get_slice(doc, "mark"));
+    json_array_foreach(docs, k, doc) for (size_t i = 0; i < count; i++) found[i] =
+        found[i] || slice_equal(marks[i], json_get_slice(doc, "mark"));
     return 0;
 }

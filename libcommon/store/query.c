@@ -1,4 +1,5 @@
-/* query.c - building filters, updates and sort orders, and copying them for the trip to the engine (see query.h).
+/* query.c - building filters and sort orders, and copying them for the trip to the engine
+ * (see query.h).
  *
  * Owns nothing; never suspends. A builder that is given something wrong notes it; the copy refuses.
  */
@@ -9,7 +10,7 @@
 #include "store/query_internal.h"
 #include "store/store.h"
 
-static bool field_is_ok(const char *field)
+bool query_field_is_ok(const char *field)
 {
     size_t n = 0;
 
@@ -26,7 +27,7 @@ static bool field_is_ok(const char *field)
     return n <= STORE_FIELD_MAX;
 }
 
-/* ---- filters ----------------------------------------------------------------------------------------------- */
+/* ---- filters -------------------------------------------------------------------------------- */
 
 struct store_filter *store_filter_new(struct arena *in)
 {
@@ -38,11 +39,12 @@ struct store_filter *store_filter_new(struct arena *in)
     return f;
 }
 
-static struct store_cond *add_cond(struct store_filter *f, const char *field, enum cond_op op, size_t count)
+static struct store_cond *add_cond(struct store_filter *f, const char *field, enum cond_op op,
+                                   size_t count)
 {
     struct store_cond *c = ARENA_NEW(f->in, struct store_cond);
 
-    if (!field_is_ok(field)) {
+    if (!query_field_is_ok(field)) {
         f->root->mistake = "a condition on an impossible field name";
         field = "_id";
     }
@@ -57,7 +59,7 @@ static struct store_cond *add_cond(struct store_filter *f, const char *field, en
 
 static struct store_value text_value(struct arena *in, struct slice s)
 {
-    return (struct store_value){ .kind = VALUE_TEXT, .text = arena_copy(in, s) };
+    return (struct store_value){.kind = VALUE_TEXT, .text = arena_copy(in, s)};
 }
 
 struct store_filter *store_filter_text(struct arena *in, const char *field, struct slice value)
@@ -73,32 +75,37 @@ struct store_filter *store_filter_id(struct arena *in, struct slice id)
     return store_filter_text(in, "_id", id);
 }
 
-void store_where_text(struct store_filter *f, const char *field, enum store_op op, struct slice value)
+void store_where_text(struct store_filter *f, const char *field, enum store_op op,
+                      struct slice value)
 {
     add_cond(f, field, (enum cond_op)op, 1)->values[0] = text_value(f->in, value);
 }
 
 void store_where_int(struct store_filter *f, const char *field, enum store_op op, int64_t value)
 {
-    add_cond(f, field, (enum cond_op)op, 1)->values[0] = (struct store_value){ .kind = VALUE_INT, .number = value };
+    add_cond(f, field, (enum cond_op)op, 1)->values[0] =
+        (struct store_value){.kind = VALUE_INT, .number = value};
 }
 
 void store_where_bool(struct store_filter *f, const char *field, bool value)
 {
-    add_cond(f, field, COND_EQ, 1)->values[0] = (struct store_value){ .kind = VALUE_BOOL, .flag = value };
+    add_cond(f, field, COND_EQ, 1)->values[0] =
+        (struct store_value){.kind = VALUE_BOOL, .flag = value};
 }
 
 void store_where_null(struct store_filter *f, const char *field)
 {
-    add_cond(f, field, COND_EQ, 1)->values[0] = (struct store_value){ .kind = VALUE_NULL };
+    add_cond(f, field, COND_EQ, 1)->values[0] = (struct store_value){.kind = VALUE_NULL};
 }
 
 void store_where_exists(struct store_filter *f, const char *field, bool exists)
 {
-    add_cond(f, field, COND_EXISTS, 1)->values[0] = (struct store_value){ .kind = VALUE_BOOL, .flag = exists };
+    add_cond(f, field, COND_EXISTS, 1)->values[0] =
+        (struct store_value){.kind = VALUE_BOOL, .flag = exists};
 }
 
-static void add_texts(struct store_filter *f, const char *field, enum cond_op op, const struct slice *values, size_t count)
+static void add_texts(struct store_filter *f, const char *field, enum cond_op op,
+                      const struct slice *values, size_t count)
 {
     struct store_cond *c;
 
@@ -111,12 +118,14 @@ static void add_texts(struct store_filter *f, const char *field, enum cond_op op
         c->values[i] = text_value(f->in, values[i]);
 }
 
-void store_where_in(struct store_filter *f, const char *field, const struct slice *values, size_t count)
+void store_where_in(struct store_filter *f, const char *field, const struct slice *values,
+                    size_t count)
 {
     add_texts(f, field, COND_IN, values, count);
 }
 
-void store_where_not_in(struct store_filter *f, const char *field, const struct slice *values, size_t count)
+void store_where_not_in(struct store_filter *f, const char *field, const struct slice *values,
+                        size_t count)
 {
     add_texts(f, field, COND_NOT_IN, values, count);
 }
@@ -131,20 +140,30 @@ void store_where_contains(struct store_filter *f, const char *field, struct slic
     add_texts(f, field, COND_CONTAINS, &text, 1);
 }
 
-void store_where_json(struct store_filter *f, const char *field, enum store_op op, const json_t *value)
+void store_where_json(struct store_filter *f, const char *field, enum store_op op,
+                      const json_t *value)
 {
-    struct store_value v = { 0 };
+    struct store_value v = {0};
 
     switch (value == NULL ? JSON_NULL : json_typeof(value)) {
-    case JSON_NULL: break;
+    case JSON_NULL:
+        break;
     case JSON_TRUE:
-    case JSON_FALSE: v = (struct store_value){ .kind = VALUE_BOOL, .flag = json_is_true(value) }; break;
-    case JSON_INTEGER: v = (struct store_value){ .kind = VALUE_INT, .number = json_integer_value(value) }; break;
-    case JSON_REAL: v = (struct store_value){ .kind = VALUE_REAL, .real = json_real_value(value) }; break;
+    case JSON_FALSE:
+        v = (struct store_value){.kind = VALUE_BOOL, .flag = json_is_true(value)};
+        break;
+    case JSON_INTEGER:
+        v = (struct store_value){.kind = VALUE_INT, .number = json_integer_value(value)};
+        break;
+    case JSON_REAL:
+        v = (struct store_value){.kind = VALUE_REAL, .real = json_real_value(value)};
+        break;
     case JSON_STRING:
         v = text_value(f->in, slice_make(json_string_value(value), json_string_length(value)));
         break;
-    default: f->root->mistake = "a condition on an object or array"; return;
+    default:
+        f->root->mistake = "a condition on an object or array";
+        return;
     }
     add_cond(f, field, (enum cond_op)op, 1)->values[0] = v;
 }
@@ -182,7 +201,8 @@ static void copy_conds(const struct store_filter *from, struct store_filter *to)
         copy_conds(a, store_filter_or(to));
 }
 
-int query_copy_filter(const struct store_filter *f, struct arena *in, struct store_filter **out, struct fault *why)
+int query_copy_filter(const struct store_filter *f, struct arena *in, struct store_filter **out,
+                      struct fault *why)
 {
     struct store_filter *copy = store_filter_new(in);
 
@@ -194,154 +214,10 @@ int query_copy_filter(const struct store_filter *f, struct arena *in, struct sto
     return 0;
 }
 
-/* ---- updates ------------------------------------------------------------------------------------------------- */
+/* ---- sort ----------------------------------------------------------------------------------- */
 
-struct store_update *store_update_new(struct arena *in)
-{
-    struct store_update *u = ARENA_NEW(in, struct store_update);
-
-    u->in = in;
-    u->last = &u->first;
-    return u;
-}
-
-static struct store_change *add_change(struct store_update *u, enum change_kind kind, const char *field)
-{
-    struct store_change *c = ARENA_NEW(u->in, struct store_change);
-
-    if (!field_is_ok(field)) {
-        u->mistake = "an update of an impossible field name";
-        field = "x";
-    }
-    if (slice_equal(slice_of(field), LIT("_id")))
-        u->mistake = "an update of _id";
-    c->kind = kind;
-    c->field = arena_cstr(u->in, slice_of(field));
-    *u->last = c;
-    u->last = &c->next;
-    return c;
-}
-
-/* Takes `value`. */
-static void set_data(struct store_update *u, struct store_change *c, json_t *value)
-{
-    struct fault why;
-
-    if (value == NULL || doc_dump(value, u->in, &c->json, &why) < 0) {
-        u->mistake = "an update with a value that is no JSON";
-        c->json = LIT("null");
-    }
-    json_decref(value);
-}
-
-void store_set_text(struct store_update *u, const char *field, struct slice value)
-{
-    set_data(u, add_change(u, CHANGE_SET, field), json_slice(value));
-}
-
-void store_set_int(struct store_update *u, const char *field, int64_t value)
-{
-    set_data(u, add_change(u, CHANGE_SET, field), json_integer(value));
-}
-
-void store_set_bool(struct store_update *u, const char *field, bool value)
-{
-    set_data(u, add_change(u, CHANGE_SET, field), json_boolean(value));
-}
-
-void store_set_null(struct store_update *u, const char *field)
-{
-    set_data(u, add_change(u, CHANGE_SET, field), json_null());
-}
-
-void store_set_date(struct store_update *u, const char *field, int64_t wall_ms)
-{
-    struct date_text date = date_format_iso(wall_ms);
-
-    set_data(u, add_change(u, CHANGE_SET, field), json_string(date.s));
-}
-
-void store_set_json(struct store_update *u, const char *field, const json_t *value)
-{
-    set_data(u, add_change(u, CHANGE_SET, field), json_incref((json_t *)(uintptr_t)value));
-}
-
-void store_set_on_insert(struct store_update *u, const char *field, const json_t *value)
-{
-    set_data(u, add_change(u, CHANGE_SET_ON_INSERT, field), json_incref((json_t *)(uintptr_t)value));
-}
-
-void store_unset(struct store_update *u, const char *field)
-{
-    (void)add_change(u, CHANGE_UNSET, field);
-}
-
-void store_inc(struct store_update *u, const char *field, int64_t by)
-{
-    add_change(u, CHANGE_INC, field)->by = by;
-}
-
-void store_push(struct store_update *u, const char *field, const json_t *value)
-{
-    set_data(u, add_change(u, CHANGE_PUSH, field), json_incref((json_t *)(uintptr_t)value));
-}
-
-void store_add_to_set(struct store_update *u, const char *field, struct slice value)
-{
-    add_change(u, CHANGE_ADD_TO_SET, field)->value = arena_copy(u->in, value);
-}
-
-void store_pull_text(struct store_update *u, const char *field, struct slice value)
-{
-    add_change(u, CHANGE_PULL, field)->value = arena_copy(u->in, value);
-}
-
-void store_pull_where(struct store_update *u, const char *array, const char *key, struct slice value)
-{
-    struct store_change *c = add_change(u, CHANGE_PULL_WHERE, array);
-
-    c->key = arena_cstr(u->in, slice_of(key));
-    c->value = arena_copy(u->in, value);
-    if (!field_is_ok(key))
-        u->mistake = "an update with an impossible key";
-}
-
-void store_set_element(struct store_update *u, const char *array, const char *key, struct slice value, const char *field, const json_t *to)
-{
-    struct store_change *c = add_change(u, CHANGE_SET_ELEMENT, array);
-
-    c->key = arena_cstr(u->in, slice_of(key));
-    c->member = arena_cstr(u->in, slice_of(field));
-    c->value = arena_copy(u->in, value);
-    set_data(u, c, json_incref((json_t *)(uintptr_t)to));
-    if (!field_is_ok(key) || !field_is_ok(field))
-        u->mistake = "an update with an impossible key";
-}
-
-int query_copy_update(const struct store_update *u, struct arena *in, struct store_update **out, struct fault *why)
-{
-    struct store_update *copy = store_update_new(in);
-
-    if (u->mistake != NULL)
-        return fault_set(why, FAULT_INVALID, "%s", u->mistake);
-    if (u->first == NULL)
-        return fault_set(why, FAULT_INVALID, "an update that changes nothing");
-    for (const struct store_change *c = u->first; c != NULL; c = c->next) {
-        struct store_change *to = add_change(copy, c->kind, c->field);
-
-        to->key = c->key != NULL ? arena_cstr(in, slice_of(c->key)) : NULL;
-        to->member = c->member != NULL ? arena_cstr(in, slice_of(c->member)) : NULL;
-        to->value = arena_copy(in, c->value);
-        to->json = arena_copy(in, c->json);
-        to->by = c->by;
-    }
-    *out = copy;
-    return 0;
-}
-
-/* ---- sort ------------------------------------------------------------------------------------------------------ */
-
-const struct store_sort *store_sort_parse(struct arena *in, struct slice text, const char *const *allowed, const char *otherwise)
+const struct store_sort *store_sort_parse(struct arena *in, struct slice text,
+                                          const char *const *allowed, const char *otherwise)
 {
     struct store_sort *s = ARENA_ARRAY(in, struct store_sort, 2);
     struct slice name = slice_has_prefix(text, LIT("-")) ? slice_tail(text, 1) : text;
@@ -358,7 +234,8 @@ const struct store_sort *store_sort_parse(struct arena *in, struct slice text, c
     return s;
 }
 
-int query_copy_sort(const struct store_sort *s, struct arena *in, struct store_sort **out, struct fault *why)
+int query_copy_sort(const struct store_sort *s, struct arena *in, struct store_sort **out,
+                    struct fault *why)
 {
     size_t n = 0;
 
@@ -366,14 +243,14 @@ int query_copy_sort(const struct store_sort *s, struct arena *in, struct store_s
         n++;
     *out = ARENA_ARRAY(in, struct store_sort, n + 1);
     for (size_t i = 0; i < n; i++) {
-        if (!field_is_ok(s[i].field))
+        if (!query_field_is_ok(s[i].field))
             return fault_set(why, FAULT_INVALID, "sorting by an impossible field name");
-        (*out)[i] = (struct store_sort){ arena_cstr(in, slice_of(s[i].field)), s[i].descending };
+        (*out)[i] = (struct store_sort){arena_cstr(in, slice_of(s[i].field)), s[i].descending};
     }
     return 0;
 }
 
-/* ---- documents as text -------------------------------------------------------------------------------------------- */
+/* ---- documents as text ---------------------------------------------------------------------- */
 
 json_t *doc_load(struct slice text)
 {
@@ -388,7 +265,8 @@ int doc_dump(const json_t *doc, struct arena *in, struct slice *out, struct faul
     if (n == 0)
         return fault_set(why, FAULT_INVALID, "a document that cannot be written as JSON");
     if (n > STORE_DOC_MAX_BYTES)
-        return fault_set(why, FAULT_LIMIT, "a document of %zu bytes, at most %zu", n, STORE_DOC_MAX_BYTES);
+        return fault_set(why, FAULT_LIMIT, "a document of %zu bytes, at most %zu", n,
+                         STORE_DOC_MAX_BYTES);
     p = arena_alloc(in, n + 1);
     (void)json_dumpb(doc, p, n, JSON_COMPACT | JSON_ENCODE_ANY);
     *out = slice_make(p, n);

@@ -1,7 +1,7 @@
 /* store.c - opening a store on the engine its URI names, and reads (see store.h).
  *
- * Owns struct store and the module of its engine. Called by daemons and the models. Fails as the engine does. Suspends: each
- * read is one trip to the db pool.
+ * Owns struct store and the module of its engine. Called by daemons and the models. Fails as the
+ * engine does. Suspends: each read is one trip to the db pool.
  */
 #include "store/store.h"
 
@@ -12,13 +12,13 @@
 
 #define MODULE_MONGO "store_mongo.so"
 
-/* ---- engines --------------------------------------------------------------------------------------------------- */
+/* ---- engines -------------------------------------------------------------------------------- */
 
 /* FE_LIB_DIR, else lib/ beside the folder of the executable, else the executable's own folder. */
 static void *module_open(const char *name, struct arena *in, struct fault *why)
 {
     const char *dir = getenv("FE_LIB_DIR");
-    struct slice self, tried[2] = { SLICE_NONE, SLICE_NONE };
+    struct slice self, tried[2] = {SLICE_NONE, SLICE_NONE};
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
     void *module = NULL;
@@ -51,7 +51,9 @@ static int pick_driver(struct store *st, struct slice uri, struct arena *in, str
     if (st->module == NULL)
         return -1;
     st->driver = dlsym(st->module, STORE_DRIVER_SYMBOL);
-    return st->driver != NULL ? 0 : fault_set(why, FAULT_INVALID, "%s is no store engine", MODULE_MONGO);
+    return st->driver != NULL
+               ? 0
+               : fault_set(why, FAULT_INVALID, "%s is no store engine", MODULE_MONGO);
 }
 
 struct open_trip {
@@ -84,7 +86,7 @@ static void init_queue(struct store *st, struct write_queue *q)
 
 static int open_engine(struct store *st, const struct store_options *options, struct fault *why)
 {
-    struct open_trip trip = { .work = { .run = run_open }, .st = st, .options = options };
+    struct open_trip trip = {.work = {.run = run_open}, .st = st, .options = options};
 
     if (offload_run(OFFLOAD_DB, &trip.work, DEADLINE_NEVER, why) < 0)
         return -1;
@@ -128,7 +130,7 @@ static void run_close(struct offload *work)
 
 void store_close(struct store **st)
 {
-    struct open_trip trip = { .work = { .run = run_close }, .st = *st };
+    struct open_trip trip = {.work = {.run = run_close}, .st = *st};
     struct fault ignored;
 
     if (*st == NULL)
@@ -137,7 +139,7 @@ void store_close(struct store **st)
     write_drain(*st);
     if (offload_run(OFFLOAD_DB, &trip.work, DEADLINE_NEVER, &ignored) < 0)
         (*st)->driver->close(&(*st)->engine);
-    free(*st);                         /* the module stays: its library's threads may still end */
+    free(*st); /* the module stays: its library's threads may still end */
     *st = NULL;
 }
 
@@ -151,7 +153,8 @@ void store_get_stats(const struct store *st, struct store_stats *out)
     *out = st->stats;
 }
 
-const struct store_collection *store_collection_find(const struct store *st, const char *name, struct fault *why)
+const struct store_collection *store_collection_find(const struct store *st, const char *name,
+                                                     struct fault *why)
 {
     for (size_t i = 0; i < st->collection_count; i++)
         if (slice_equal(slice_of(name), slice_of(st->collections[i].name)))
@@ -160,7 +163,7 @@ const struct store_collection *store_collection_find(const struct store *st, con
     return NULL;
 }
 
-/* ---- reads --------------------------------------------------------------------------------------------------------- */
+/* ---- reads ---------------------------------------------------------------------------------- */
 
 struct read_trip {
     struct offload work;
@@ -202,14 +205,15 @@ static void discard_read(struct offload *work)
 {
     struct read_trip *trip = CONTAINER_OF(work, struct read_trip, work);
 
-    read_free(&trip->r);               /* the trip lives in its arena */
+    read_free(&trip->r); /* the trip lives in its arena */
 }
 
 int read_run(struct store *st, struct store_read **r, struct deadline until, struct fault *why)
 {
     struct read_trip *trip = ARENA_NEW((*r)->in, struct read_trip);
 
-    *trip = (struct read_trip){ .work = { .run = run_read, .discard = discard_read }, .st = st, .r = *r };
+    *trip =
+        (struct read_trip){.work = {.run = run_read, .discard = discard_read}, .st = st, .r = *r};
     st->stats.reads++;
     if (offload_run(OFFLOAD_DB, &trip->work, until, why) < 0) {
         *r = NULL;
@@ -220,19 +224,22 @@ int read_run(struct store *st, struct store_read **r, struct deadline until, str
     return trip->result;
 }
 
-static int read_prepare(struct store *st, struct store_read *r, const char *collection, const struct store_filter *filter,
-                        const struct store_page *page, struct fault *why)
+static int read_prepare(struct store *st, struct store_read *r, const char *collection,
+                        const struct store_filter *filter, const struct store_page *page,
+                        struct fault *why)
 {
     r->collection = store_collection_find(st, collection, why);
     r->skip = page != NULL ? page->skip : 0;
-    r->limit = page != NULL && page->limit > 0 && page->limit < STORE_FIND_MAX ? page->limit : STORE_FIND_MAX;
+    r->limit = page != NULL && page->limit > 0 && page->limit < STORE_FIND_MAX ? page->limit
+                                                                               : STORE_FIND_MAX;
     if (r->collection == NULL || query_copy_filter(filter, r->in, &r->filter, why) < 0)
         return -1;
     return query_copy_sort(page != NULL ? page->sort : NULL, r->in, &r->sort, why);
 }
 
-int store_find(struct store *st, const char *collection, const struct store_filter *filter, const struct store_page *page,
-               struct deadline until, json_t **out, struct fault *why)
+int store_find(struct store *st, const char *collection, const struct store_filter *filter,
+               const struct store_page *page, struct deadline until, json_t **out,
+               struct fault *why)
 {
     AUTO(read_free) struct store_read *r = read_new(READ_FIND);
 
@@ -243,11 +250,12 @@ int store_find(struct store *st, const char *collection, const struct store_filt
     return 0;
 }
 
-int store_find_one(struct store *st, const char *collection, const struct store_filter *filter, const struct store_sort *sort,
-                   struct deadline until, json_t **out, struct fault *why)
+int store_find_one(struct store *st, const char *collection, const struct store_filter *filter,
+                   const struct store_sort *sort, struct deadline until, json_t **out,
+                   struct fault *why)
 {
     AUTO(json_release) json_t *found = NULL;
-    const struct store_page page = { .sort = sort, .limit = 1 };
+    const struct store_page page = {.sort = sort, .limit = 1};
 
     if (store_find(st, collection, filter, &page, until, &found, why) < 0)
         return -1;
@@ -257,8 +265,8 @@ int store_find_one(struct store *st, const char *collection, const struct store_
     return 0;
 }
 
-int store_count(struct store *st, const char *collection, const struct store_filter *filter, struct deadline until,
-                uint64_t *out, struct fault *why)
+int store_count(struct store *st, const char *collection, const struct store_filter *filter,
+                struct deadline until, uint64_t *out, struct fault *why)
 {
     AUTO(read_free) struct store_read *r = read_new(READ_COUNT);
 

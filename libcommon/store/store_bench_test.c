@@ -1,4 +1,5 @@
-/* store_bench_test.c - how many durable queue inserts a second; runs only with FE_BENCH set (to a number of milliseconds). */
+/* store_bench_test.c - how many durable queue inserts a second; runs only with FE_BENCH set (to a
+ * number of milliseconds). */
 #include "store/store_testing.h"
 
 #define UNTIL deadline_in_ms(60000)
@@ -18,8 +19,11 @@ static void insert_until(void *arg)
 
     memset(body, 'x', sizeof(body));
     while (clock_now_ms() < b->end_ms) {
-        struct email_recipient to = { .address = LIT("b@example.org") };
-        struct email_doc email = { .from = LIT("a@example.test"), .recipients = &to, .recipient_count = 1, .subject = LIT("Hello") };
+        struct email_recipient to = {.address = LIT("b@example.org")};
+        struct email_doc email = {.from = LIT("a@example.test"),
+                                  .recipients = &to,
+                                  .recipient_count = 1,
+                                  .subject = LIT("Hello")};
         struct store_blob *blob = store_blob_new(b->s->st);
 
         CHECK_OK(store_blob_write(blob, slice_make(body, sizeof(body)), &why), &why);
@@ -32,7 +36,7 @@ static void insert_until(void *arg)
 
 static void measure(struct scene *s, unsigned sessions, uint64_t for_ms)
 {
-    struct bench b = { s, clock_now_ms() + for_ms, 0 };
+    struct bench b = {s, clock_now_ms() + for_ms, 0};
     struct store_stats before, after;
     struct fiber_group group;
     struct fault why;
@@ -44,14 +48,15 @@ static void measure(struct scene *s, unsigned sessions, uint64_t for_ms)
             abort();
     fiber_group_join(&group);
     store_get_stats(s->st, &after);
-    printf("%s: %u sessions: %.0f durable 4 KiB mails/s, %.1f a transaction\n", store_engine(s->st), sessions,
-           (double)b.done * 1000 / (double)for_ms,
-           (double)b.done / (double)(after.groups > before.groups ? after.groups - before.groups : 1));
+    printf("%s: %u sessions: %.0f durable 4 KiB mails/s, %.1f a transaction\n", store_engine(s->st),
+           sessions, (double)b.done * 1000 / (double)for_ms,
+           (double)b.done /
+               (double)(after.groups > before.groups ? after.groups - before.groups : 1));
 }
 
 static void body_bench(struct scene *s)
 {
-    static const unsigned sessions[] = { 1, 4, 16, 64 };
+    static const unsigned sessions[] = {1, 4, 16, 64};
     uint64_t for_ms = 2000;
 
     if (!slice_to_u64(slice_of(getenv("FE_BENCH")), 600000, &for_ms))

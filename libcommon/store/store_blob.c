@@ -1,7 +1,8 @@
 /* store_blob.c - large bytes beside documents, written and read in pieces of STORE_PIECE_BYTES.
  *
- * Owns struct store_blob and struct store_reader: one piece in memory each. Called by smtp, smtp-bree, jobs. Pieces written
- * before the commit are invisible; if the process dies they are swept when an engine opens a day later. Suspends per piece.
+ * Owns struct store_blob and struct store_reader: one piece in memory each. Called by smtp,
+ * smtp-bree, jobs. Pieces written before the commit are invisible; if the process dies they are
+ * swept when an engine opens a day later. Suspends per piece.
  */
 #include <inttypes.h>
 #include "store/store_internal.h"
@@ -73,7 +74,8 @@ int store_blob_write(struct store_blob *b, struct slice bytes, struct fault *why
         if (b->has_failed)
             return fault_set(why, FAULT_IO, "an earlier piece of the blob failed");
         if (b->total_bytes + piece.n > STORE_BLOB_MAX_BYTES)
-            return fault_set(why, FAULT_LIMIT, "a blob of more than %" PRIu64 " bytes", STORE_BLOB_MAX_BYTES);
+            return fault_set(why, FAULT_LIMIT, "a blob of more than %" PRIu64 " bytes",
+                             STORE_BLOB_MAX_BYTES);
         if (piece.n == 0) {
             if (flush_piece(b, why) < 0)
                 return -1;
@@ -94,7 +96,8 @@ static void blob_free(struct store_blob **b)
 }
 
 /* Whatever happens, *b is ended. */
-static int finish_with(struct store_blob **b, struct store_write **w, struct deadline until, struct fault *why)
+static int finish_with(struct store_blob **b, struct store_write **w, struct deadline until,
+                       struct fault *why)
 {
     int r;
 
@@ -118,7 +121,8 @@ int store_blob_commit(struct store_blob **b, struct deadline until, struct fault
     return finish_with(b, &w, until, why);
 }
 
-int store_blob_insert(struct store_blob **b, const char *collection, json_t *doc, struct deadline until, struct fault *why)
+int store_blob_insert(struct store_blob **b, const char *collection, json_t *doc,
+                      struct deadline until, struct fault *why)
 {
     AUTO(write_free) struct store_write *w = write_new(WRITE_INSERT);
 
@@ -156,7 +160,7 @@ int store_blob_remove(struct store *st, struct slice id, struct deadline until, 
     return write_run(st, &w, until, why);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 struct store_reader {
     struct store *st;
@@ -165,8 +169,8 @@ struct store_reader {
     struct store_read *held;
 };
 
-int store_blob_open(struct store *st, struct slice id, struct deadline until, struct store_reader **out, uint64_t *size_bytes,
-                    struct fault *why)
+int store_blob_open(struct store *st, struct slice id, struct deadline until,
+                    struct store_reader **out, uint64_t *size_bytes, struct fault *why)
 {
     AUTO(read_free) struct store_read *r = read_new(READ_BLOB_STAT);
     struct store_reader *reader;
@@ -180,7 +184,7 @@ int store_blob_open(struct store *st, struct slice id, struct deadline until, st
     if (reader == NULL)
         abort();
     reader->st = st;
-    memcpy(reader->id.s, id.p, id.n);  /* 24 digits: checked above; calloc ended them */
+    memcpy(reader->id.s, id.p, id.n); /* 24 digits: checked above; calloc ended them */
     reader->total_bytes = r->count;
     if (size_bytes != NULL)
         *size_bytes = r->count;
@@ -188,7 +192,8 @@ int store_blob_open(struct store *st, struct slice id, struct deadline until, st
     return 0;
 }
 
-int store_blob_read(struct store_reader *reader, struct deadline until, struct slice *piece, struct fault *why)
+int store_blob_read(struct store_reader *reader, struct deadline until, struct slice *piece,
+                    struct fault *why)
 {
     struct store_read *r;
 
@@ -223,7 +228,8 @@ void store_blob_close(struct store_reader **reader)
     *reader = NULL;
 }
 
-int store_blob_list(struct store *st, struct slice after, struct deadline until, json_t **out, struct fault *why)
+int store_blob_list(struct store *st, struct slice after, struct deadline until, json_t **out,
+                    struct fault *why)
 {
     AUTO(read_free) struct store_read *r = read_new(READ_BLOB_LIST);
 

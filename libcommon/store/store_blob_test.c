@@ -1,4 +1,5 @@
-/* store_blob_test.c - blobs: what went in comes out, in pieces, with flat memory; nothing half-written is ever seen. */
+/* store_blob_test.c - blobs: what went in comes out, in pieces, with flat memory; nothing
+ * half-written is ever seen. */
 #include "store/store_testing.h"
 
 #include <unistd.h>
@@ -71,7 +72,7 @@ static void check_blob(struct scene *s, const char *id, uint64_t size)
 
 static void body_sizes(struct scene *s)
 {
-    static const uint64_t sizes[] = { 0, 1, 131071, 131072, 131073, 262144, 262145, 1000000 };
+    static const uint64_t sizes[] = {0, 1, 131071, 131072, 131073, 262144, 262145, 1000000};
     struct test *t = s->t;
     struct fault why;
     char id[25];
@@ -93,11 +94,11 @@ TEST(store_blob, sizes_around_chunks)
 
 static void body_large(struct scene *s)
 {
-    UNUSED struct test *t = s->t;               /* the figure below means nothing under ASan */
+    UNUSED struct test *t = s->t; /* the figure below means nothing under ASan */
     uint64_t before;
     char id[25];
 
-    if (write_blob(s, 3 << 20, 8192, id) < 0)          /* warms the engine's own caches */
+    if (write_blob(s, 3 << 20, 8192, id) < 0) /* warms the engine's own caches */
         return;
     check_blob(s, id, 3 << 20);
     before = resident_bytes();
@@ -119,9 +120,11 @@ TEST(store_blob, twenty_megabytes_in_flat_memory)
 
 static void body_visible(struct scene *s)
 {
-    AUTO(json_release) json_t *list = NULL, *doc = json_pack("{s:s}", "email", "x@y"), *twin = json_pack("{s:s}", "email", "x@y");
+    AUTO(json_release)
+    json_t *list = NULL,
+           *doc = json_pack("{s:s}", "email", "x@y"), *twin = json_pack("{s:s}", "email", "x@y");
     struct store_blob *b = store_blob_new(s->st);
-    static const unsigned char piece[300000] = { 1 };
+    static const unsigned char piece[300000] = {1};
     struct store_reader *r = NULL;
     struct test *t = s->t;
     struct fault why;
@@ -137,7 +140,7 @@ static void body_visible(struct scene *s)
     REQUIRE_OK(store_blob_open(s->st, slice_of(id), UNTIL, &r, NULL, &why), &why);
     store_blob_close(&r);
 
-    b = store_blob_new(s->st);                         /* the document is refused: so is its blob */
+    b = store_blob_new(s->st); /* the document is refused: so is its blob */
     REQUIRE_OK(store_blob_write(b, LIT("small"), &why), &why);
     CHECK_FAULT(FAULT_EXISTS, store_blob_insert(&b, USERS, twin, UNTIL, &why), &why);
     json_release(&list);

@@ -1,7 +1,9 @@
-/* store_driver.h - what an engine of the document store has to do; all calls block and run on the db pool.
+/* store_driver.h - what an engine of the document store has to do; all calls block and run on the
+ * db pool.
  *
  * Owns      nothing. store.c calls, store_embedded*.c and the module store_mongo.so implement.
- * Threads   any, several at once; but `write` of an engine with one_writer is called by one thread at a time per file.
+ * Threads   any, several at once; but `write` of an engine with one_writer is called by one thread
+ *           at a time per file.
  *
  * A request lives in its own arena and holds copies of everything; results go into the request.
  */
@@ -12,14 +14,23 @@
 #include "store/query_internal.h"
 #include "store/store.h"
 
-#define STORE_CHUNK_BYTES 131072       /* of a blob, as stored */
-#define STORE_PIECE_BYTES 262144       /* of a blob, per trip */
+#define STORE_CHUNK_BYTES 131072 /* of a blob, as stored */
+#define STORE_PIECE_BYTES 262144 /* of a blob, per trip */
 
-enum store_write_kind { WRITE_BLOB_ONLY, WRITE_INSERT, WRITE_UPDATE, WRITE_MODIFY, WRITE_DELETE, WRITE_LOGS, WRITE_BLOB_REMOVE };
+enum store_write_kind {
+    WRITE_BLOB_ONLY,
+    WRITE_INSERT,
+    WRITE_UPDATE,
+    WRITE_MODIFY,
+    WRITE_DELETE,
+    WRITE_LOGS,
+    WRITE_BLOB_REMOVE
+};
 
-/* Part of a blob that goes with a write: chunks from number `first_chunk` on; `finish`: these were the last. */
+/* Part of a blob that goes with a write: chunks from number `first_chunk` on; `finish`: these were
+ * the last. */
 struct store_blob_part {
-    const char *id;                    /* NULL: none */
+    const char *id; /* NULL: none */
     struct slice bytes;
     uint64_t first_chunk, total_bytes;
     bool finish;
@@ -29,9 +40,9 @@ struct store_write {
     enum store_write_kind kind;
     struct arena *in;
     const struct store_collection *collection;
-    struct store_blob_part blob;       /* before the rest; BLOB_REMOVE: only the id */
-    struct slice id, doc;              /* INSERT */
-    struct slice *docs, *ids;          /* LOGS */
+    struct store_blob_part blob; /* before the rest; BLOB_REMOVE: only the id */
+    struct slice id, doc;        /* INSERT */
+    struct slice *docs, *ids;    /* LOGS */
     size_t doc_count;
     struct store_filter *filter;
     struct store_sort *sort;
@@ -49,7 +60,14 @@ struct store_write {
     bool is_done, is_forgotten;
 };
 
-enum store_read_kind { READ_FIND, READ_COUNT, READ_PING, READ_BLOB_STAT, READ_BLOB, READ_BLOB_LIST };
+enum store_read_kind {
+    READ_FIND,
+    READ_COUNT,
+    READ_PING,
+    READ_BLOB_STAT,
+    READ_BLOB,
+    READ_BLOB_LIST
+};
 
 struct store_read {
     enum store_read_kind kind;
@@ -58,18 +76,18 @@ struct store_read {
     struct store_filter *filter;
     struct store_sort *sort;
     uint64_t skip, limit;
-    struct slice blob_id;              /* BLOB_LIST: after it */
+    struct slice blob_id; /* BLOB_LIST: after it */
     uint64_t first_chunk, chunk_count;
     /* results */
     struct fault why;
-    json_t *out;                       /* FIND: array; BLOB_LIST: array */
-    uint64_t count;                    /* COUNT; BLOB_STAT: bytes */
-    struct slice bytes;                /* BLOB */
+    json_t *out;        /* FIND: array; BLOB_LIST: array */
+    uint64_t count;     /* COUNT; BLOB_STAT: bytes */
+    struct slice bytes; /* BLOB */
 };
 
 struct store_driver {
     const char *name;
-    bool one_writer;                   /* group writes; the engine answers a whole list at once */
+    bool one_writer; /* group writes; the engine answers a whole list at once */
     int (*open)(const struct store_options *options, void **engine, struct fault *why);
     void (*close)(void **engine);
     /* Carries out the list; fills result and why of each. */

@@ -1,7 +1,9 @@
-/* store_log.c - log documents: gathered in memory, written together every LOG_FLUSH_MS; nobody waits for them.
+/* store_log.c - log documents: gathered in memory, written together every LOG_FLUSH_MS; nobody
+ * waits for them.
  *
- * Owns the waiting documents, bounded by LOGS_WAITING_MAX and LOGS_BYTES_MAX; what comes beyond is counted and dropped. A
- * group that could not be written is dropped and counted too: logs must never fill the memory of a mail server.
+ * Owns the waiting documents, bounded by LOGS_WAITING_MAX and LOGS_BYTES_MAX; what comes beyond is
+ * counted and dropped. A group that could not be written is dropped and counted too: logs must
+ * never fill the memory of a mail server.
  */
 #include "store/models.h"
 #include "store/store_internal.h"
@@ -24,7 +26,8 @@ static struct store_write *take_logs(struct store *st)
     w->collection = log_collection(st);
     w->docs = ARENA_ARRAY(w->in, struct slice, n > 0 ? n : 1);
     w->ids = ARENA_ARRAY(w->in, struct slice, n > 0 ? n : 1);
-    json_array_foreach(st->log_docs, i, doc) {
+    json_array_foreach(st->log_docs, i, doc)
+    {
         w->ids[w->doc_count] = arena_copy(w->in, json_get_slice(doc, "_id"));
         if (doc_dump(doc, w->in, &w->docs[w->doc_count], &ignored) == 0)
             w->doc_count++;
@@ -74,7 +77,8 @@ static void on_timer(struct timer *timer)
 
 bool store_log(struct store *st, json_t *doc)
 {
-    if (json_array_size(st->log_docs) >= LOGS_WAITING_MAX || st->log_bytes >= LOGS_BYTES_MAX || log_collection(st) == NULL) {
+    if (json_array_size(st->log_docs) >= LOGS_WAITING_MAX || st->log_bytes >= LOGS_BYTES_MAX ||
+        log_collection(st) == NULL) {
         json_decref(doc);
         st->stats.logs_dropped++;
         return false;

@@ -1,12 +1,14 @@
-/* store_mongo_bson.c - JSON to BSON and back, without extended JSON: "$oid" in somebody's data stays data.
+/* store_mongo_bson.c - JSON to BSON and back, without extended JSON: "$oid" in somebody's data
+ * stays data.
  *
- * Owns nothing. Pool threads; false when a value does not fit a document. Recurses as deep as the JSON, which is bounded.
+ * Owns nothing. Pool threads; false when a value does not fit a document. Recurses as deep as the
+ * JSON, which is bounded.
  */
 #include <inttypes.h>
 #include "store/mongo_internal.h"
 
 #define DOLLAR "\xef\xbc\x84"
-#define DOT    "\xef\xbc\x8e"
+#define DOT "\xef\xbc\x8e"
 
 static void escape_key(const char *key, struct buf *out)
 {
@@ -29,7 +31,8 @@ static void unescape_key(const char *key, struct buf *out)
 
     buf_reset(out);
     while (rest.n > 0) {
-        bool dollar = out->n == 0 && slice_has_prefix(rest, LIT(DOLLAR)), dot = slice_has_prefix(rest, LIT(DOT));
+        bool dollar = out->n == 0 && slice_has_prefix(rest, LIT(DOLLAR)),
+             dot = slice_has_prefix(rest, LIT(DOT));
 
         (void)buf_append_char(out, dollar ? '$' : dot ? '.' : rest.p[0]);
         rest = slice_tail(rest, dollar || dot ? 3 : 1);
@@ -46,7 +49,8 @@ static bool append_array(bson_t *to, const char *key, const json_t *array)
     size_t i;
 
     ok = bson_append_array_begin(to, key, -1, &inner);
-    json_array_foreach((json_t *)(uintptr_t)array, i, element) {
+    json_array_foreach((json_t *)(uintptr_t)array, i, element)
+    {
         (void)snprintf(number, sizeof(number), "%zu", i);
         ok = ok && mongo_append(&inner, number, element);
     }
@@ -56,7 +60,8 @@ static bool append_array(bson_t *to, const char *key, const json_t *array)
 static bool append_object(bson_t *to, const char *key, const json_t *object)
 {
     bson_t inner;
-    bool ok = bson_append_document_begin(to, key, -1, &inner) && mongo_append_members(&inner, object);
+    bool ok =
+        bson_append_document_begin(to, key, -1, &inner) && mongo_append_members(&inner, object);
 
     return bson_append_document_end(to, &inner) && ok;
 }
@@ -64,14 +69,23 @@ static bool append_object(bson_t *to, const char *key, const json_t *object)
 bool mongo_append(bson_t *to, const char *key, const json_t *value)
 {
     switch (value == NULL ? JSON_NULL : json_typeof(value)) {
-    case JSON_OBJECT: return append_object(to, key, value);
-    case JSON_ARRAY: return append_array(to, key, value);
-    case JSON_STRING: return bson_append_utf8(to, key, -1, json_string_value(value), (int)json_string_length(value));
-    case JSON_INTEGER: return bson_append_int64(to, key, -1, json_integer_value(value));
-    case JSON_REAL: return bson_append_double(to, key, -1, json_real_value(value));
-    case JSON_TRUE: return bson_append_bool(to, key, -1, true);
-    case JSON_FALSE: return bson_append_bool(to, key, -1, false);
-    default: return bson_append_null(to, key, -1);
+    case JSON_OBJECT:
+        return append_object(to, key, value);
+    case JSON_ARRAY:
+        return append_array(to, key, value);
+    case JSON_STRING:
+        return bson_append_utf8(to, key, -1, json_string_value(value),
+                                (int)json_string_length(value));
+    case JSON_INTEGER:
+        return bson_append_int64(to, key, -1, json_integer_value(value));
+    case JSON_REAL:
+        return bson_append_double(to, key, -1, json_real_value(value));
+    case JSON_TRUE:
+        return bson_append_bool(to, key, -1, true);
+    case JSON_FALSE:
+        return bson_append_bool(to, key, -1, false);
+    default:
+        return bson_append_null(to, key, -1);
     }
 }
 
@@ -82,7 +96,8 @@ bool mongo_append_members(bson_t *to, const json_t *object)
     const char *key;
     bool ok = true;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
         escape_key(key, &name);
         ok = ok && mongo_append(to, name.p != NULL ? name.p : "", value);
     }
@@ -94,7 +109,7 @@ void mongo_append_text(bson_t *to, const char *key, struct slice text)
     (void)bson_append_utf8(to, key, -1, text.p != NULL ? text.p : "", (int)text.n);
 }
 
-/* ---- and back ---------------------------------------------------------------------------------------------------- */
+/* ---- and back ------------------------------------------------------------------------------- */
 
 static json_t *members_to_json(bson_iter_t *at, bool is_array)
 {
@@ -137,18 +152,25 @@ json_t *mongo_iter_to_json(const bson_iter_t *at)
     case BSON_TYPE_UTF8:
         text = bson_iter_utf8(at, &n);
         return json_slice(slice_make(text, n));
-    case BSON_TYPE_INT32: return json_integer(bson_iter_int32(at));
-    case BSON_TYPE_INT64: return json_integer(bson_iter_int64(at));
-    case BSON_TYPE_DOUBLE: return json_real(bson_iter_double(at));
-    case BSON_TYPE_BOOL: return json_boolean(bson_iter_bool(at));
-    case BSON_TYPE_OID: return oid_to_json(at);
-    case BSON_TYPE_DATE_TIME: return date_to_json(at);
+    case BSON_TYPE_INT32:
+        return json_integer(bson_iter_int32(at));
+    case BSON_TYPE_INT64:
+        return json_integer(bson_iter_int64(at));
+    case BSON_TYPE_DOUBLE:
+        return json_real(bson_iter_double(at));
+    case BSON_TYPE_BOOL:
+        return json_boolean(bson_iter_bool(at));
+    case BSON_TYPE_OID:
+        return oid_to_json(at);
+    case BSON_TYPE_DATE_TIME:
+        return date_to_json(at);
     case BSON_TYPE_DOCUMENT:
     case BSON_TYPE_ARRAY:
         if (!bson_iter_recurse(at, &inner))
             return json_null();
         return members_to_json(&inner, bson_iter_type(at) == BSON_TYPE_ARRAY);
-    default: return json_null();
+    default:
+        return json_null();
     }
 }
 

@@ -1,6 +1,7 @@
 /* store_mongo_query.c - filters, sort orders and updates in MongoDB's language.
  *
- * Owns nothing; cannot fail; pool threads. Every operator written here is ours: values are scalars or data in its place.
+ * Owns nothing; cannot fail; pool threads. Every operator written here is ours: values are scalars
+ * or data in its place.
  */
 #include "store/mongo_internal.h"
 
@@ -11,16 +12,26 @@ static bool has_key(const bson_t *doc, const char *key)
     return bson_iter_init_find(&at, doc, key);
 }
 
-/* ---- filters --------------------------------------------------------------------------------------------------- */
+/* ---- filters -------------------------------------------------------------------------------- */
 
 static void append_value(bson_t *to, const char *key, const struct store_value *v)
 {
     switch (v->kind) {
-    case VALUE_NULL: (void)bson_append_null(to, key, -1); break;
-    case VALUE_BOOL: (void)bson_append_bool(to, key, -1, v->flag); break;
-    case VALUE_INT: (void)bson_append_int64(to, key, -1, v->number); break;
-    case VALUE_REAL: (void)bson_append_double(to, key, -1, v->real); break;
-    case VALUE_TEXT: mongo_append_text(to, key, v->text); break;
+    case VALUE_NULL:
+        (void)bson_append_null(to, key, -1);
+        break;
+    case VALUE_BOOL:
+        (void)bson_append_bool(to, key, -1, v->flag);
+        break;
+    case VALUE_INT:
+        (void)bson_append_int64(to, key, -1, v->number);
+        break;
+    case VALUE_REAL:
+        (void)bson_append_double(to, key, -1, v->real);
+        break;
+    case VALUE_TEXT:
+        mongo_append_text(to, key, v->text);
+        break;
     }
 }
 
@@ -54,8 +65,10 @@ static void append_pattern(bson_t *to, const struct store_cond *c)
 
 static void append_cond(bson_t *to, const struct store_cond *c)
 {
-    static const char *const names[] = { [COND_EQ] = "$eq", [COND_NE] = "$ne", [COND_GT] = "$gt", [COND_GTE] = "$gte", [COND_LT] = "$lt",
-                                         [COND_LTE] = "$lte", [COND_IN] = "$in", [COND_NOT_IN] = "$nin", [COND_EXISTS] = "$exists" };
+    static const char *const names[] = {
+        [COND_EQ] = "$eq",   [COND_NE] = "$ne",      [COND_GT] = "$gt",
+        [COND_GTE] = "$gte", [COND_LT] = "$lt",      [COND_LTE] = "$lte",
+        [COND_IN] = "$in",   [COND_NOT_IN] = "$nin", [COND_EXISTS] = "$exists"};
     bson_t inner;
 
     (void)bson_append_document_begin(to, c->field, -1, &inner);
@@ -68,7 +81,8 @@ static void append_cond(bson_t *to, const struct store_cond *c)
     (void)bson_append_document_end(to, &inner);
 }
 
-/* Upserts take plain equalities at the top, once per field; everything else goes into $and, where a field may come twice. */
+/* Upserts take plain equalities at the top, once per field; everything else goes into $and, where a
+ * field may come twice. */
 static void append_conds(bson_t *to, const struct store_filter *f)
 {
     bson_t list = BSON_INITIALIZER, one;
@@ -146,7 +160,7 @@ void mongo_sort(const struct store_sort *s, bson_t *out)
         (void)bson_append_int32(out, "_id", -1, 1);
 }
 
-/* ---- updates ------------------------------------------------------------------------------------------------------- */
+/* ---- updates -------------------------------------------------------------------------------- */
 
 static void append_data(bson_t *to, const char *path, const struct store_change *c)
 {
@@ -161,10 +175,16 @@ static void append_change(bson_t *to, const struct store_change *c)
     bson_t inner;
 
     switch (c->kind) {
-    case CHANGE_UNSET: (void)bson_append_bool(to, c->field, -1, true); break;
-    case CHANGE_INC: (void)bson_append_int64(to, c->field, -1, c->by); break;
+    case CHANGE_UNSET:
+        (void)bson_append_bool(to, c->field, -1, true);
+        break;
+    case CHANGE_INC:
+        (void)bson_append_int64(to, c->field, -1, c->by);
+        break;
     case CHANGE_ADD_TO_SET:
-    case CHANGE_PULL: mongo_append_text(to, c->field, c->value); break;
+    case CHANGE_PULL:
+        mongo_append_text(to, c->field, c->value);
+        break;
     case CHANGE_PULL_WHERE:
         (void)bson_append_document_begin(to, c->field, -1, &inner);
         mongo_append_text(&inner, c->key, c->value);
@@ -174,7 +194,9 @@ static void append_change(bson_t *to, const struct store_change *c)
         (void)snprintf(path, sizeof(path), "%s.$.%s", c->field, c->member);
         append_data(to, path, c);
         break;
-    default: append_data(to, c->field, c); break;
+    default:
+        append_data(to, c->field, c);
+        break;
     }
 }
 
@@ -182,19 +204,27 @@ static const char *operator_of(enum change_kind kind)
 {
     switch (kind) {
     case CHANGE_SET:
-    case CHANGE_SET_ELEMENT: return "$set";
-    case CHANGE_SET_ON_INSERT: return "$setOnInsert";
-    case CHANGE_UNSET: return "$unset";
-    case CHANGE_INC: return "$inc";
-    case CHANGE_PUSH: return "$push";
-    case CHANGE_ADD_TO_SET: return "$addToSet";
-    default: return "$pull";
+    case CHANGE_SET_ELEMENT:
+        return "$set";
+    case CHANGE_SET_ON_INSERT:
+        return "$setOnInsert";
+    case CHANGE_UNSET:
+        return "$unset";
+    case CHANGE_INC:
+        return "$inc";
+    case CHANGE_PUSH:
+        return "$push";
+    case CHANGE_ADD_TO_SET:
+        return "$addToSet";
+    default:
+        return "$pull";
     }
 }
 
 void mongo_update(const struct store_update *u, const char *id, bson_t *out)
 {
-    static const char *const operators[] = { "$set", "$setOnInsert", "$unset", "$inc", "$push", "$addToSet", "$pull" };
+    static const char *const operators[] = {"$set",  "$setOnInsert", "$unset", "$inc",
+                                            "$push", "$addToSet",    "$pull"};
 
     for (size_t i = 0; i < COUNT(operators); i++) {
         bson_t inner = BSON_INITIALIZER;

@@ -1,4 +1,5 @@
-/* store_process_test.c - several processes on one store: claims, unique races, and being killed at any moment.
+/* store_process_test.c - several processes on one store: claims, unique races, and being killed at
+ * any moment.
  *
  * The test program starts itself again as `store_child`; children report ids on file descriptor 3.
  */
@@ -9,11 +10,11 @@
 #include <unistd.h>
 #include "base/map.h"
 
-#define UNTIL    deadline_in_ms(60000)
+#define UNTIL deadline_in_ms(60000)
 #define CHILDREN 4
 #define DOCUMENTS 240
 
-/* ---- what children do --------------------------------------------------------------------------------------------- */
+/* ---- what children do ----------------------------------------------------------------------- */
 
 static void report(const char *id)
 {
@@ -41,7 +42,8 @@ static void child_unique(struct scene *s)
     struct fault why;
 
     for (int i = 0; i < 60; i++) {
-        AUTO(json_release) json_t *doc = json_pack("{s:o}", "email", json_sprintf("user%d@example.test", i));
+        AUTO(json_release)
+        json_t *doc = json_pack("{s:o}", "email", json_sprintf("user%d@example.test", i));
 
         if (store_insert(s->st, USERS, doc, UNTIL, &why) == 0)
             report(json_string_value(json_object_get(doc, "_id")));
@@ -61,7 +63,8 @@ static void write_for_ever(void *arg)
         struct store_blob *b = store_blob_new(s->st);
 
         (void)json_set_slice(doc, "blob", slice_of(store_blob_id(b)));
-        if (store_blob_write(b, LIT("some bytes"), &why) < 0 || store_blob_insert(&b, EMAILS, doc, UNTIL, &why) < 0)
+        if (store_blob_write(b, LIT("some bytes"), &why) < 0 ||
+            store_blob_insert(&b, EMAILS, doc, UNTIL, &why) < 0)
             _exit(1);
         report(json_string_value(json_object_get(doc, "_id")));
     }
@@ -81,10 +84,13 @@ static void child_write(struct scene *s)
 
 TEST(store_child, run)
 {
-    static const struct { const char *name; void (*body)(struct scene *s); } row[] = {
-        { "claim", child_claim },
-        { "unique", child_unique },
-        { "write", child_write },
+    static const struct {
+        const char *name;
+        void (*body)(struct scene *s);
+    } row[] = {
+        {"claim", child_claim},
+        {"unique", child_unique},
+        {"write", child_write},
     };
     const char *name = getenv("FE_TEST_CHILD");
 
@@ -93,7 +99,7 @@ TEST(store_child, run)
             scene_run(t, row[i].body, NULL);
 }
 
-/* ---- what the parent sees --------------------------------------------------------------------------------------------- */
+/* ---- what the parent sees ------------------------------------------------------------------- */
 
 static void body_queue(struct scene *s)
 {
@@ -101,8 +107,9 @@ static void body_queue(struct scene *s)
     struct fault why;
 
     for (int i = 0; i < DOCUMENTS; i++) {
-        struct email_recipient to = { .address = LIT("b@example.org") };
-        struct email_doc email = { .from = LIT("a@example.test"), .recipients = &to, .recipient_count = 1 };
+        struct email_recipient to = {.address = LIT("b@example.org")};
+        struct email_doc email = {
+            .from = LIT("a@example.test"), .recipients = &to, .recipient_count = 1};
         struct store_blob *b = store_blob_new(s->st);
 
         REQUIRE_OK(email_enqueue(s->st, &email, &b, UNTIL, &why), &why);
@@ -120,7 +127,8 @@ static size_t run_children(struct test *t, const char *name, char (*ids)[25], si
     for (int i = 0; i < CHILDREN; i++) {
         n += scene_read_ids(fds[i], ids + n, max - n);
         (void)close(fds[i]);
-        CHECK(pids[i] > 0 && waitpid(pids[i], &status, 0) == pids[i] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        CHECK(pids[i] > 0 && waitpid(pids[i], &status, 0) == pids[i] && WIFEXITED(status) &&
+              WEXITSTATUS(status) == 0);
     }
     return n;
 }
@@ -170,8 +178,9 @@ static void body_survivors(struct scene *s)
         AUTO(json_release) json_t *doc = NULL;
         AUTO(store_blob_close) struct store_reader *r = NULL;
 
-        if (store_find_one(s->st, EMAILS, store_filter_id(s->in, slice_of(all->ids[i])), NULL, UNTIL, &doc, &why) < 0
-            || store_blob_open(s->st, json_get_slice(doc, "blob"), UNTIL, &r, NULL, &why) < 0)
+        if (store_find_one(s->st, EMAILS, store_filter_id(s->in, slice_of(all->ids[i])), NULL,
+                           UNTIL, &doc, &why) < 0 ||
+            store_blob_open(s->st, json_get_slice(doc, "blob"), UNTIL, &r, NULL, &why) < 0)
             lost++;
     }
     CHECK_INT(0, lost);
@@ -180,7 +189,7 @@ static void body_survivors(struct scene *s)
 TEST(store_process, a_killed_writer_loses_nothing_it_was_told)
 {
     static char ids[3000][25];
-    struct survivors all = { ids, 0 };
+    struct survivors all = {ids, 0};
 
     scene_fresh();
     for (int round = 1; round <= 3; round++) {

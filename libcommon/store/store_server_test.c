@@ -1,4 +1,5 @@
-/* store_server_test.c - steps of tests/store/mongo.sh around a killed server; without FE_TEST_SERVER_STEP nothing happens. */
+/* store_server_test.c - steps of tests/store/mongo.sh around a killed server; without
+ * FE_TEST_SERVER_STEP nothing happens. */
 #include "store/store_testing.h"
 
 #include "rt/loop.h"
@@ -12,7 +13,8 @@ static void body_write(struct scene *s)
     struct fault why;
 
     for (int i = 0; i < WRITES; i++) {
-        AUTO(json_release) json_t *doc = json_pack("{s:o}", "email", json_sprintf("kept%d@example.test", i));
+        AUTO(json_release)
+        json_t *doc = json_pack("{s:o}", "email", json_sprintf("kept%d@example.test", i));
 
         REQUIRE_OK(store_insert(s->st, USERS, doc, UNTIL, &why), &why);
     }
@@ -31,7 +33,7 @@ static void body_check(struct scene *s)
 static void open_nothing(void *arg)
 {
     struct test *t = arg;
-    const struct store_options options = { .uri = getenv("FE_TEST_STORE_URI") };
+    const struct store_options options = {.uri = getenv("FE_TEST_STORE_URI")};
     struct store *st = NULL;
     struct fault why;
 

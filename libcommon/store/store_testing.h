@@ -1,7 +1,9 @@
-/* store_testing.h - for the *_test.c here: a store to test, on whatever engine is asked for, and processes that share it.
+/* store_testing.h - for the *_test.c here: a store to test, on whatever engine is asked for, and
+ * processes that share it.
  *
- * Without FE_TEST_STORE_URI the tests run on the embedded engine in a temporary folder; with it (tests/store/mongo.sh) on that
- * server, in a database of their own. One conformance test, two engines.
+ * Without FE_TEST_STORE_URI the tests run on the embedded engine in a temporary folder; with it
+ * (tests/store/mongo.sh) on that server, in a database of their own. One conformance test, two
+ * engines.
  */
 #pragma once
 
@@ -18,9 +20,9 @@ struct scene {
 
 /* Opens the store, runs body on a fiber, closes it. The same database for the whole of a test. */
 void scene_run(struct test *t, void (*body)(struct scene *s), void *arg);
-void scene_fresh(void);                /* another, empty database from now on */
+void scene_fresh(void); /* another, empty database from now on */
 bool scene_is_embedded(void);
-const char *scene_path(void);          /* of the embedded file */
+const char *scene_path(void); /* of the embedded file */
 
 /* Starts this program again to run child `name` on the same database; *out reads what it prints. */
 int scene_spawn(const char *name, int *out);

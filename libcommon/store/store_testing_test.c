@@ -15,7 +15,8 @@ static struct {
     char database[32];
 } place;
 
-static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int type, UNUSED struct FTW *ftw)
+static int remove_entry(const char *path, UNUSED const struct stat *st, UNUSED int type,
+                        UNUSED struct FTW *ftw)
 {
     return remove(path);
 }
@@ -33,7 +34,7 @@ bool scene_is_embedded(void)
 
 void scene_fresh(void)
 {
-    const char *given = getenv("FE_TEST_PLACE");       /* in a child: the parent's */
+    const char *given = getenv("FE_TEST_PLACE"); /* in a child: the parent's */
     static bool once;
 
     if (given != NULL) {
@@ -70,8 +71,9 @@ static void run_body(void *arg)
     struct scene *s = pair[0];
     void (*body)(struct scene *) = *(void (**)(struct scene *))pair[1];
     struct store_options options = {
-        .uri = scene_is_embedded() ? arena_printf(s->in, "embedded:%s", scene_path()).p
-                                   : arena_printf(s->in, "%s/%s", getenv("FE_TEST_STORE_URI"), place.database).p,
+        .uri = scene_is_embedded()
+                   ? arena_printf(s->in, "embedded:%s", scene_path()).p
+                   : arena_printf(s->in, "%s/%s", getenv("FE_TEST_STORE_URI"), place.database).p,
         .key_file = in_folder(s->in, "key").p,
     };
     struct test *t = s->t;
@@ -84,8 +86,8 @@ static void run_body(void *arg)
 
 void scene_run(struct test *t, void (*body)(struct scene *s), void *arg)
 {
-    struct scene s = { .t = t, .in = t->arena, .arg = arg };
-    void *pair[2] = { &s, &body };
+    struct scene s = {.t = t, .in = t->arena, .arg = arg};
+    void *pair[2] = {&s, &body};
 
     if (place.folder[0] == '\0')
         scene_fresh();
@@ -95,7 +97,7 @@ void scene_run(struct test *t, void (*body)(struct scene *s), void *arg)
 int scene_spawn(const char *name, int *out)
 {
     char program[] = "store_test", only[] = "store_child";
-    char *args[] = { program, only, NULL };
+    char *args[] = {program, only, NULL};
     posix_spawn_file_actions_t actions;
     int pipes[2];
     pid_t pid = -1;

@@ -1,8 +1,10 @@
-/* store_write.c - writes: those that wait in this process go to the engine together and share its fsync.
+/* store_write.c - writes: those that wait in this process go to the engine together and share its
+ * fsync.
  *
- * Owns the queues of a store. A fiber of its own carries groups to the db pool, one at a time, so that neither deadline nor
- * cancellation of a waiter touches a transaction: a waiter that gives up leaves its write to the queue, which frees it.
- * Engines without one_writer get each write by itself. Fails as the engine does, FAULT_UNAVAILABLE when WRITES_MAX wait.
+ * Owns the queues of a store. A fiber of its own carries groups to the db pool, one at a time, so
+ * that neither deadline nor cancellation of a waiter touches a transaction: a waiter that gives up
+ * leaves its write to the queue, which frees it. Engines without one_writer get each write by
+ * itself. Fails as the engine does, FAULT_UNAVAILABLE when WRITES_MAX wait.
  */
 #include "store/store_internal.h"
 
@@ -73,7 +75,7 @@ static struct store_write *take_group(struct write_queue *q, bool one_only)
 /* <0: nothing was tried. */
 static int carry(struct store *st, struct store_write *first, struct fault *why)
 {
-    struct write_trip trip = { .work = { .run = run_trip }, .st = st, .first = first };
+    struct write_trip trip = {.work = {.run = run_trip}, .st = st, .first = first};
 
     return offload_run(OFFLOAD_DB, &trip.work, DEADLINE_NEVER, why);
 }
@@ -138,10 +140,12 @@ static int start_writer(struct write_queue *q, struct store_write *w, struct fau
 
 static int enqueue(struct store *st, struct store_write *w, struct fault *why)
 {
-    struct write_queue *q = w->collection != NULL && w->collection->is_log ? &st->logs : &st->documents;
+    struct write_queue *q =
+        w->collection != NULL && w->collection->is_log ? &st->logs : &st->documents;
 
     if (q->waiting >= WRITES_MAX)
-        return fault_set(why, FAULT_UNAVAILABLE, "%d writes wait for the store already", WRITES_MAX);
+        return fault_set(why, FAULT_UNAVAILABLE, "%d writes wait for the store already",
+                         WRITES_MAX);
     return start_writer(q, w, why);
 }
 
@@ -159,8 +163,9 @@ int write_run(struct store *st, struct store_write **w, struct deadline until, s
     if (!(*w)->is_done) {
         (*w)->is_forgotten = true;
         *w = NULL;
-        return r == FIBER_CANCELED ? fault_set(why, FAULT_CANCELED, "canceled")
-                                   : fault_set(why, FAULT_TIMEOUT, "the store did not answer in time");
+        return r == FIBER_CANCELED
+                   ? fault_set(why, FAULT_CANCELED, "canceled")
+                   : fault_set(why, FAULT_TIMEOUT, "the store did not answer in time");
     }
     if ((*w)->result < 0)
         *why = (*w)->why;
@@ -187,12 +192,13 @@ void write_drain(struct store *st)
 
     while (is_busy(&st->documents) || is_busy(&st->logs))
         if (fiber_event_wait(&st->idle, DEADLINE_NEVER, &ignored) < 0)
-            fiber_yield();             /* cancelled: the engine still has our memory */
+            fiber_yield(); /* cancelled: the engine still has our memory */
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------------- */
+/* ---- the calls ------------------------------------------------------------------------------ */
 
-int insert_prepare(struct store *st, struct store_write *w, const char *collection, json_t *doc, struct fault *why)
+int insert_prepare(struct store *st, struct store_write *w, const char *collection, json_t *doc,
+                   struct fault *why)
 {
     struct slice id = json_get_slice(doc, "_id");
 
@@ -211,7 +217,8 @@ int insert_prepare(struct store *st, struct store_write *w, const char *collecti
     return doc_dump(doc, w->in, &w->doc, why);
 }
 
-int store_insert(struct store *st, const char *collection, json_t *doc, struct deadline until, struct fault *why)
+int store_insert(struct store *st, const char *collection, json_t *doc, struct deadline until,
+                 struct fault *why)
 {
     AUTO(write_free) struct store_write *w = write_new(WRITE_INSERT);
 
@@ -220,8 +227,9 @@ int store_insert(struct store *st, const char *collection, json_t *doc, struct d
     return write_run(st, &w, until, why);
 }
 
-static int prepare(struct store *st, struct store_write *w, const char *collection, const struct store_filter *filter,
-                   const struct store_sort *sort, unsigned flags, struct fault *why)
+static int prepare(struct store *st, struct store_write *w, const char *collection,
+                   const struct store_filter *filter, const struct store_sort *sort, unsigned flags,
+                   struct fault *why)
 {
     w->collection = store_collection_find(st, collection, why);
     w->flags = flags;
@@ -230,13 +238,15 @@ static int prepare(struct store *st, struct store_write *w, const char *collecti
     return query_copy_sort(sort, w->in, &w->sort, why);
 }
 
-int store_update(struct store *st, const char *collection, const struct store_filter *filter, const struct store_update *update,
-                 unsigned flags, struct deadline until, uint64_t *matched, struct fault *why)
+int store_update(struct store *st, const char *collection, const struct store_filter *filter,
+                 const struct store_update *update, unsigned flags, struct deadline until,
+                 uint64_t *matched, struct fault *why)
 {
     AUTO(write_free) struct store_write *w = write_new(WRITE_UPDATE);
     int r;
 
-    if (prepare(st, w, collection, filter, NULL, flags, why) < 0 || query_copy_update(update, w->in, &w->update, why) < 0)
+    if (prepare(st, w, collection, filter, NULL, flags, why) < 0 ||
+        query_copy_update(update, w->in, &w->update, why) < 0)
         return -1;
     r = write_run(st, &w, until, why);
     if (r == 0 && matched != NULL)
@@ -244,14 +254,16 @@ int store_update(struct store *st, const char *collection, const struct store_fi
     return r;
 }
 
-int store_find_and_modify(struct store *st, const char *collection, const struct store_filter *filter,
-                          const struct store_sort *sort, const struct store_update *update, unsigned flags,
-                          struct deadline until, json_t **out, struct fault *why)
+int store_find_and_modify(struct store *st, const char *collection,
+                          const struct store_filter *filter, const struct store_sort *sort,
+                          const struct store_update *update, unsigned flags, struct deadline until,
+                          json_t **out, struct fault *why)
 {
     AUTO(write_free) struct store_write *w = write_new(WRITE_MODIFY);
     int r;
 
-    if (prepare(st, w, collection, filter, sort, flags, why) < 0 || query_copy_update(update, w->in, &w->update, why) < 0)
+    if (prepare(st, w, collection, filter, sort, flags, why) < 0 ||
+        query_copy_update(update, w->in, &w->update, why) < 0)
         return -1;
     r = write_run(st, &w, until, why);
     if (r < 0)
@@ -263,8 +275,8 @@ int store_find_and_modify(struct store *st, const char *collection, const struct
     return 0;
 }
 
-int store_delete(struct store *st, const char *collection, const struct store_filter *filter, unsigned flags,
-                 struct deadline until, uint64_t *deleted, struct fault *why)
+int store_delete(struct store *st, const char *collection, const struct store_filter *filter,
+                 unsigned flags, struct deadline until, uint64_t *deleted, struct fault *why)
 {
     AUTO(write_free) struct store_write *w = write_new(WRITE_DELETE);
     int r;

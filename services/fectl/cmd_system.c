@@ -1,8 +1,6 @@
 /* cmd_system.c - fectl system, config: is everything there? Suspends. */
 #include "fectl.h"
 
-
-
 static int system_status(struct fectl *f, struct fault *why)
 {
     struct fault trouble;
