@@ -14,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import time
+import uuid
 
 from aiosmtpd.controller import Controller
 
@@ -60,6 +61,14 @@ def tls():
 
 def fectl(*args, stdin=None):
     return subprocess.run([BIN + "fectl", *args], env=DAEMON_ENV, input=stdin, capture_output=True, text=True, check=True).stdout
+
+
+def new_mailbox():
+    """The address of a mailbox nobody has logged in to; its password is PASSWORD."""
+    address = "new-%s@bench.test" % uuid.uuid4().hex[:12]
+    fectl("alias", "add", address, "--imap")
+    fectl("alias", "password", address, "--password-stdin", stdin=PASSWORD + "\n")
+    return address
 
 
 # ---- daemons --------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import corpus
-from suite import IMAPS_PORT, PASSWORD, STATE, all_messages, imap, ok, user
+from suite import IMAPS_PORT, PASSWORD, STATE, STRANGER, all_messages, imap, mail, mx, ok, user
 
 MAILDIR_MESSAGES = 1000
 
@@ -48,6 +48,10 @@ def test_mbsync_up_and_down(tmp_path):
     for i, m in enumerate(wanted):
         (up / "cur" / ("%d.%d.host:2,S" % (1700000000 + i, i))).write_bytes(m)
     config = mbsync_config(tmp_path, up, down)
+    with imap(user(1)) as box:                 # of an earlier run
+        if ok(box.search(None, "ALL"))[0]:
+            ok(box.store("1:*", "+FLAGS.SILENT", "\\Deleted"))
+            ok(box.expunge())
     mbsync(config, "up")
     with imap(user(1)) as box:
         assert int(ok(box.select("INBOX"))[0]) == MAILDIR_MESSAGES
@@ -111,3 +115,21 @@ def test_mutt_reads_and_saves(tmp_path):
     os.waitpid(pid, 0)
     assert out.exists(), screen.decode(errors="replace")
     assert out.read_bytes() == marked.replace(b"\r\n", b"\n")
+
+
+def test_idle_hears_of_new_mail():
+    with imap(user(9)) as box:
+        before = int(ok(box.select("INBOX"))[0])
+        box.send(b"i1 IDLE\r\n")
+        assert box.readline().startswith(b"+")
+        with mx() as s:
+            s.sendmail(STRANGER, [user(9)], mail("to an idle one"))
+        at = time.monotonic()
+        while b"EXISTS" not in (line := box.readline()):
+            pass
+        assert line.split()[1] == b"%d" % (before + 1)
+        assert time.monotonic() - at < 5
+        box.send(b"DONE\r\n")
+        while not (line := box.readline()).startswith(b"i1 "):
+            pass
+        assert line.startswith(b"i1 OK")

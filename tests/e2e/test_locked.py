@@ -8,6 +8,7 @@ import hmac
 import imaplib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -15,7 +16,7 @@ import time
 import uuid
 
 import pytest
-from suite import (DAEMON_ENV, MX_PORT, PASSWORD, REDIS_PORT, STATE, STRANGER, all_messages, end, eventually, fectl, imap, mail, mx, ok, read_env, start,
+from suite import (DAEMON_ENV, MX_PORT, PASSWORD, REDIS_PORT, STATE, STRANGER, all_messages, end, eventually, fectl, imap, mail, mx, new_mailbox, ok, read_env, start,
                    subjects, tls, user)
 
 # ---- looking through everything on disk -----------------------------------------------------------------------------------------
@@ -109,15 +110,17 @@ def candidate_keys():
     return out
 
 
-def assert_hidden(canaries):
+def assert_hidden(canary, recipient):
     subprocess.run(["redis-cli", "-p", str(REDIS_PORT), "SAVE"], env={**os.environ, "REDISCLI_AUTH": DAEMON_ENV["REDIS_PASSWORD"]}, check=True, capture_output=True)
-    wanted = [form for c in canaries for form in forms(c)]
-    looked = 0
+    wanted = forms(canary)
+    envelope, seen_at = recipient.encode(), []
     for name, data in everything():
-        looked += 1
         for form in wanted:
             assert form not in data, "a canary of locked mail is readable in %s" % name
-    assert looked > 10
+        if envelope in data:
+            seen_at.append(name)
+    # what does stay readable shows that the search can find something: the envelope, in the log and in the store
+    assert any("/log/mx" in name for name in seen_at) and any("(decrypted)" in name for name in seen_at), seen_at
 
 
 def alias_id(address):
@@ -130,9 +133,9 @@ def mailbox_file(address):
 
 # ---- mail -----------------------------------------------------------------------------------------------------------------------------
 
-def with_attachment(canary, size):
+def with_attachment(canary, size, to):
     head = ("From: %s\r\nTo: %s\r\nSubject: %s subject\r\nMessage-ID: <%s@stranger.test>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
-            "--b\r\n\r\n%s body\r\n--b\r\nContent-Type: application/x; name=\"%s.pdf\"\r\n\r\n" % (STRANGER, user(5), canary, uuid.uuid4().hex, canary, canary))
+            "--b\r\n\r\n%s body\r\n--b\r\nContent-Type: application/x; name=\"%s.pdf\"\r\n\r\n" % (STRANGER, to, canary, uuid.uuid4().hex, canary, canary))
     line = "%s again\r\n" % canary
     return (head + line * ((size - len(head)) // len(line)) + "--b--\r\n").encode()
 
@@ -155,21 +158,22 @@ def half_delivered(recipient, data):
 
 
 def test_nothing_readable_then_all_there():
-    canaries = ["Canary%s" % uuid.uuid4().hex for _ in range(4)]
-    sent = [with_attachment(canaries[0], 1000), with_attachment(canaries[1], 5 << 20), with_attachment(canaries[3], 300 << 10)]
+    canary = "Canary%s" % uuid.uuid4().hex
+    who = new_mailbox()
+    sent = [with_attachment(canary + "0", 1000, who), with_attachment(canary + "1", 5 << 20, who), with_attachment(canary + "3", 300 << 10, who)]
     started = time.time()
-    deliver(user(5), sent[0])
-    deliver(user(5), sent[1])
-    with half_delivered(user(5), with_attachment(canaries[2], 5 << 20)[:3 << 20]):
+    deliver(who, sent[0])
+    deliver(who, sent[1])
+    with half_delivered(who, with_attachment(canary + "2", 5 << 20, who)[:3 << 20]):
         time.sleep(0.3)                        # mx has taken it in
         end("mx")
-        assert_hidden(canaries)
+        assert_hidden(canary, who)
         start("mx")
-    deliver(user(5), sent[2])
-    assert_hidden(canaries)
-    assert open_cipher(mailbox_file(user(5)), candidate_keys()) is None, "a secret of the server opens the mailbox"
+    deliver(who, sent[2])
+    assert_hidden(canary, who)
+    assert open_cipher(mailbox_file(who), candidate_keys()) is None, "a secret of the server opens the mailbox"
     ended = time.time()
-    with imap(user(5)) as box:
+    with imap(who) as box:
         def arrived():
             ok(box.noop())
             return len(ok(box.search(None, "ALL"))[0].split()) >= 3
@@ -205,7 +209,7 @@ def flip(data):
 def test_damaged_file(damage):
     """A damaged mailbox does not open, says so, and stays as it is for whoever repairs it."""
     path = mailbox_file(user(10))
-    end("sqlite", 15)
+    end("sqlite", signal.SIGTERM)
     good = {p: open(p, "rb").read() for p in glob.glob(path + "*")}
     try:
         for p in good:
@@ -221,11 +225,11 @@ def test_damaged_file(damage):
                 raise imaplib.IMAP4.error(str(answer) if answer[0] != "OK" else "it opened")
         print(error.value)
         assert "it opened" not in str(error.value) and "AUTHENTICATIONFAILED" not in str(error.value)
-        end("sqlite", 15)
+        end("sqlite", signal.SIGTERM)
         assert file_sum(path) == damaged
     finally:
         with contextlib.suppress(OSError):
-            end("sqlite", 15)
+            end("sqlite", signal.SIGTERM)
         for p, data in good.items():
             with open(p, "wb") as f:
                 f.write(data)
@@ -236,7 +240,7 @@ def test_damaged_file(damage):
 
 def test_missing_file_is_no_new_mailbox():
     path = mailbox_file(user(10))
-    end("sqlite", 15)
+    end("sqlite", signal.SIGTERM)
     os.rename(path, path + ".away")
     try:
         start("sqlite")
@@ -245,7 +249,7 @@ def test_missing_file_is_no_new_mailbox():
                 pass
         assert not os.path.exists(path)
     finally:
-        end("sqlite", 15)
+        end("sqlite", signal.SIGTERM)
         os.rename(path + ".away", path)
         start("sqlite")
 
@@ -253,29 +257,66 @@ def test_missing_file_is_no_new_mailbox():
 def test_replayed_segment():
     """An old copy of the sealed log put back brings nothing twice."""
     folder = STATE + "/mailboxes/sealed"
-    run = uuid.uuid4().hex
+    who, run = new_mailbox(), uuid.uuid4().hex
     for i in range(5):
-        deliver(user(6), mail("%s %d" % (run, i)))
+        deliver(who, mail("%s %d" % (run, i)))
     end("sqlite")
     copy = STATE + "/../sealed-copy-" + run
     shutil.copytree(folder, copy)
     start("sqlite")
     wanted = ["%s %d" % (run, i) for i in range(5)]
-    eventually(lambda: [s for s in subjects(user(6)) if s.startswith(run)] == wanted, "drained")
-    end("sqlite", 15)
+    eventually(lambda: [s for s in subjects(who) if s.startswith(run)] == wanted, "drained")
+    end("sqlite", signal.SIGTERM)
     shutil.copytree(copy, folder, dirs_exist_ok=True)
     shutil.rmtree(copy)
     start("sqlite")
-    deliver(user(6), mail(run + " last"))
-    eventually(lambda: run + " last" in subjects(user(6)), "the next one arrives")
-    assert [s for s in subjects(user(6)) if s.startswith(run)] == wanted + [run + " last"]
+    deliver(who, mail(run + " last"))
+    eventually(lambda: run + " last" in subjects(who), "the next one arrives")
+    assert [s for s in subjects(who) if s.startswith(run)] == wanted + [run + " last"]
+
+
+def test_damaged_item_holds_up_nobody():
+    """One sealed item is damaged on disk: the others arrive, in order, and the log says so."""
+    who, run = new_mailbox(), uuid.uuid4().hex
+
+    def size():
+        return {p: os.path.getsize(p) for p in glob.glob(STATE + "/mailboxes/sealed/*") if os.path.isfile(p)}
+    sizes = [size()]
+    for i in range(5):
+        deliver(who, mail("%s %d" % (run, i), "z" * 3000 + "\r\n"))
+        sizes.append(size())
+    path = next(p for p in sizes[3] if sizes[3][p] != sizes[2].get(p, 0))
+    end("sqlite", signal.SIGTERM)
+    with open(path, "r+b") as f:               # in the middle of the third
+        f.seek((sizes[2].get(path, 0) + sizes[3][path]) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 1]))
+    start("sqlite")
+    wanted = ["%s %d" % (run, i) for i in (0, 1, 3, 4)]
+    eventually(lambda: [s for s in subjects(who) if s.startswith(run)] == wanted, "the others arrive")
+    log = open(STATE + "/log/sqlite").read()
+    assert "sealed.bad" in log or "sealed.damaged" in log
+
+
+def test_kill_during_the_drain():
+    who, run = new_mailbox(), uuid.uuid4().hex
+    with mx() as s:
+        for i in range(300):
+            s.sendmail(STRANGER, [who], mail("%s %d" % (run, i), "y" * 20000))
+    for _ in range(3):
+        with contextlib.suppress(OSError, imaplib.IMAP4.error):
+            with imap(who):
+                pass                           # the drain has begun
+        end("sqlite")
+        start("sqlite")
+    wanted = ["%s %d" % (run, i) for i in range(300)]
+    eventually(lambda: [s for s in subjects(who) if s.startswith(run)][-1:] == wanted[-1:], "all are there")
+    assert [s for s in subjects(who) if s.startswith(run)] == wanted
 
 
 def test_delivery_goes_on_during_the_drain():
-    who = user(4)
-    end("sqlite", 15)                          # nobody holds its key now
-    start("sqlite")
-    run = uuid.uuid4().hex
+    who, run = new_mailbox(), uuid.uuid4().hex
     with mx() as s:
         for i in range(300):
             s.sendmail(STRANGER, [who], mail("%s %d" % (run, i), "y" * 20000))
