@@ -15,7 +15,7 @@ static const char *const code_name[FAULT_CODE_COUNT] = {
     [FAULT_IO] = "io",
 };
 
-int fault_set(struct fault *why, enum fault_code code, const char *format, ...)
+int fault_record(struct fault *why, enum fault_code code, const char *format, ...)
 {
     va_list ap;
 
@@ -57,7 +57,7 @@ static enum fault_code code_of_errno(int err)
     }
 }
 
-int fault_errno(struct fault *why, int err, const char *format, ...)
+int fault_record_errno(struct fault *why, int err, const char *format, ...)
 {
     char reason[96];
     va_list ap;
@@ -74,7 +74,7 @@ int fault_errno(struct fault *why, int err, const char *format, ...)
     return -1;
 }
 
-int fault_prefix(struct fault *why, const char *format, ...)
+int fault_record_prefix(struct fault *why, const char *format, ...)
 {
     char after[sizeof(why->text)];
     va_list ap;

@@ -33,12 +33,19 @@ struct fault {
     char text[236];
 };
 
-/* Fills `why` (which may be NULL) and returns -1, so that `return fault_set(...)` reads well. */
-int fault_set(struct fault *why, enum fault_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+/* Fills `why` (which may be NULL) and returns -1, so that `return fault_set(...)` reads well. A macro,
+ * as are the two below, so that compiler and analyser know the result without seeing fault.c.          */
+#define fault_set(why, code, ...) fault_failed(fault_record(why, code, __VA_ARGS__))
 /* From errno `err`: ENOSPC and EDQUOT give FAULT_DISK_FULL, ENOENT FAULT_NOT_FOUND, ECONNREFUSED
  * and the like FAULT_UNAVAILABLE, ETIMEDOUT FAULT_TIMEOUT, the rest FAULT_IO.                      */
-int fault_errno(struct fault *why, int err, const char *format, ...) PRINTF_LIKE(3, 4);
+#define fault_errno(why, err, ...) fault_failed(fault_record_errno(why, err, __VA_ARGS__))
 /* Puts "what: " before the text. Returns -1. */
-int fault_prefix(struct fault *why, const char *format, ...) PRINTF_LIKE(2, 3);
+#define fault_prefix(why, ...) fault_failed(fault_record_prefix(why, __VA_ARGS__))
 const char *fault_code_name(enum fault_code code);            /* "not_found", as on the wire */
 enum fault_code fault_code_parse(const char *name);           /* FAULT_IO when unknown */
+
+/* what the macros stand on */
+int fault_record(struct fault *why, enum fault_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+int fault_record_errno(struct fault *why, int err, const char *format, ...) PRINTF_LIKE(3, 4);
+int fault_record_prefix(struct fault *why, const char *format, ...) PRINTF_LIKE(2, 3);
+static inline int fault_failed(int recorded) { (void)recorded; return -1; }

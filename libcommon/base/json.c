@@ -86,7 +86,8 @@ bool json_get_bool(const json_t *object, const char *key, bool otherwise)
 
 json_t *json_slice(struct slice s)
 {
-    json_t *v = json_stringn(s.p != NULL ? s.p : "", s.n);
+    const char *p = s.p != NULL ? s.p : "";
+    json_t *v = json_stringn(p, s.n);
     char *copy;
 
     if (v != NULL)
@@ -95,7 +96,7 @@ json_t *json_slice(struct slice s)
     if (copy == NULL)
         abort();
     for (size_t i = 0; i < s.n; i++)
-        copy[i] = (unsigned char)s.p[i] > 126 ? '?' : s.p[i];
+        copy[i] = (unsigned char)p[i] > 126 ? '?' : p[i];
     v = json_stringn(copy, s.n);
     free(copy);
     return v;

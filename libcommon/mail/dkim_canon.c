@@ -98,10 +98,9 @@ void dkim_body_end(struct dkim_body *b, unsigned char digest[32])
         hash(b, "\r", 1);
         b->line_empty = false;
     }
-    if (!b->line_empty)
-        hash(b, "\r\n", 2);                    /* a last line without its end gets one */
-    else if (!b->relaxed && b->bytes == 0)
-        hash(b, "\r\n", 2);                    /* 3.4.3: an empty body is one CRLF; relaxed (3.4.4): nothing */
+    /* a last line without its end gets one; an empty body is one CRLF (3.4.3), relaxed (3.4.4) nothing */
+    if (!b->line_empty || (!b->relaxed && b->bytes == 0))
+        hash(b, "\r\n", 2);
     (void)EVP_DigestFinal_ex(b->md, digest, NULL);
 }
 

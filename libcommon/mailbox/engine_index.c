@@ -183,7 +183,7 @@ static uint32_t *group_postings(struct index_builder *b)
     uint32_t *start = calloc(b->term_count + 1, sizeof(*start)), *next, *values, at = 0;
 
     next = malloc((b->term_count + 1) * sizeof(*next));
-    values = malloc((b->posting_count + 1) * sizeof(*values));
+    values = calloc(b->posting_count + 1, sizeof(*values));
     if (!start || !next || !values)
         abort();
     for (size_t i = 0; i < b->term_count; i++) {

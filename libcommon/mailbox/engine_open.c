@@ -8,6 +8,7 @@
  */
 #include "mailbox/engine_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -261,6 +262,7 @@ int engine_open(const char *path, const struct secret *data_key, const struct en
     if (read_salt(path, data_key, &salt, why) < 0 ||
         connect_existing(path, data_key, options, salt, &e, why) < 0 || check_format(e, salt, why) < 0)
         return -1;
+    assert(e != NULL);
     if (e->mode == ENGINE_WRITE) {
         if (check_length(e, why) < 0 || forget_staged(e, why) < 0)
             return -1;

@@ -112,8 +112,7 @@ static int await_reply(struct redis *r, struct redis_wait *w, struct fault *why)
     if (w->reply != NULL)
         return 0;
     wait_free(w);
-    (void)fault_set(why, FAULT_UNAVAILABLE, "redis went away");
-    return -1;                  /* in so many words: gcc must see that w is not used again */
+    return fault_set(why, FAULT_UNAVAILABLE, "redis went away");
 }
 
 /* ---- replies ---- */
@@ -153,7 +152,7 @@ int redis_command(struct redis *r, const struct slice *argv, size_t argc, struct
     if (send_command(r, argv, argc, false, &w, why) < 0 || await_reply(r, w, why) < 0)
         return -1;
     if (w->reply->type == REDIS_REPLY_ERROR)
-        done = redis_error_fault(w->reply, why);
+        done = (redis_error_fault(w->reply, why), -1);
     else if (out != NULL)
         convert(w->reply, in, out);
     wait_free(w);

@@ -358,6 +358,8 @@ static void host_run(struct offload *work)
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found = NULL, *use;
 
     w->error = getaddrinfo(w->host, NULL, &hints, &found);
+    if (w->error == 0 && found == NULL)
+        w->error = EAI_NONAME;
     if (w->error != 0)
         return;
     /* servers of our own world listen on 127.0.0.1 or a Docker network: IPv4 first, or "localhost" would be ::1 */

@@ -19,15 +19,15 @@ static double read_started(UNUSED void *arg)
 
 static double read_resident(UNUSED void *arg)
 {
-    long pages = 0;
+    char line[128] = "";                    /* size resident shared ..., in pages */
     FILE *f = fopen("/proc/self/statm", "re");
+    const char *resident;
 
     if (f == NULL)
         return 0;
-    if (fscanf(f, "%*d %ld", &pages) != 1)
-        pages = 0;
+    resident = fgets(line, sizeof(line), f) != NULL ? strchr(line, ' ') : NULL;
     (void)fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+    return resident != NULL ? (double)strtol(resident, NULL, 10) * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static double read_cpu(UNUSED void *arg)

@@ -7,6 +7,8 @@
  */
 #include "store/embedded_internal.h"
 
+#include <assert.h>
+
 #define MANY_STEP 500 /* documents of one round of an update or delete of many */
 
 /* ---- single documents ----------------------------------------------------------------------- */
@@ -28,6 +30,7 @@ static int insert_document(struct emb_conn *c, const struct store_collection *co
 {
     char sql[128];
 
+    assert(coll != NULL);                   /* only blobs have none */
     (void)snprintf(sql, sizeof(sql), "INSERT INTO c_%s(doc, id) VALUES (?, ?)", coll->name);
     return put_document(c, sql, doc, id, why);
 }

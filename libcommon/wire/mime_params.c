@@ -139,8 +139,11 @@ static int hex_value(char c)
 static void append_unpercent(struct slice s, struct buf *out)
 {
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '%' && i + 2 < s.n && hex_value(s.p[i + 1]) >= 0 && hex_value(s.p[i + 2]) >= 0) {
-            (void)buf_append_char(out, (char)(hex_value(s.p[i + 1]) << 4 | hex_value(s.p[i + 2])));
+        int high = s.p[i] == '%' && i + 2 < s.n ? hex_value(s.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_value(s.p[i + 2]) : -1;
+
+        if (low >= 0) {
+            (void)buf_append_char(out, (char)(high << 4 | low));
             i += 2;
         } else {
             (void)buf_append_char(out, s.p[i]);

@@ -107,10 +107,8 @@ static bool read_tokens(const struct slice *t, size_t n, struct date_parts *d)
 {
     size_t i = 0;
 
-    if (n && ascii_is_alpha(t[0].p[0]) && !find_month(t[0]))
+    if (n && ascii_is_alpha(t[0].p[0]) && (!find_month(t[0]) || (n > 1 && find_month(t[1]))))
         i++;                                         /* the day of the week is not looked at */
-    else if (n && ascii_is_alpha(t[0].p[0]) && n > 1 && find_month(t[1]))
-        i++;
     if (n - i < 2)
         return false;
     if ((d->month = find_month(t[i])) != 0) {        /* asctime: Nov 24 13:18:31 [zone] 2026 */

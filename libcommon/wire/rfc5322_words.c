@@ -72,11 +72,13 @@ static void decode_q(struct slice text, struct buf *out)
 {
     for (size_t i = 0; i < text.n; i++) {
         char c = text.p[i];
+        int high = c == '=' && i + 2 < text.n ? hex_value(text.p[i + 1]) : -1;
+        int low = high >= 0 ? hex_value(text.p[i + 2]) : -1;
 
         if (c == '_') {
             c = ' ';
-        } else if (c == '=' && i + 2 < text.n && hex_value(text.p[i + 1]) >= 0 && hex_value(text.p[i + 2]) >= 0) {
-            c = (char)(hex_value(text.p[i + 1]) << 4 | hex_value(text.p[i + 2]));
+        } else if (low >= 0) {
+            c = (char)(high << 4 | low);
             i += 2;
         }
         (void)buf_append_char(out, c);
@@ -198,7 +200,7 @@ struct slice rfc5322_decode_words(struct arena *a, struct slice value)
 struct slice rfc5322_encode_words(struct arena *a, struct slice utf8)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(TEXT_MAX * 2);
-    bool plain = memmem(utf8.p ? utf8.p : "", utf8.n, "=?", 2) == NULL;
+    bool plain = utf8.n == 0 || memmem(utf8.p, utf8.n, "=?", 2) == NULL;
 
     for (size_t i = 0; plain && i < utf8.n; i++)
         plain = utf8.p[i] >= 32 && utf8.p[i] < 127;
