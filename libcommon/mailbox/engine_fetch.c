@@ -12,7 +12,9 @@
 #include "wire/mime_text.h"
 #include "wire/rfc5322.h"
 
-#define HEADER_MAX ((size_t)16 << 20)             /* of a header that HEADER.FIELDS picks from */
+#define HEADER_MAX  ((size_t)16 << 20)            /* of a header that HEADER.FIELDS picks from */
+#define BATCH_ROWS  64                            /* messages read by one statement */
+#define BATCH_BYTES ((size_t)64 << 10)            /* and their renderings, about */
 
 enum source { FROM_BODY, FROM_BUFFER, FROM_DECODER };
 
@@ -23,6 +25,12 @@ struct section {
     uint64_t at, end;                 /* bytes of the body still to read */
     uint64_t skip, left;              /* of the result: to pass over, to give */
     struct slice text;                /* FROM_BUFFER, in the message's arena */
+};
+
+struct fetch_row {
+    struct message message;
+    bool is_rendered;
+    struct slice parts, envelope, structure, body, preview;
 };
 
 struct engine_fetch {
@@ -36,6 +44,10 @@ struct engine_fetch {
     size_t section_count;
     struct arena *arena;              /* as long as the fetch: uids and sections */
     struct arena *message;            /* as long as the current message: parts and picked fields */
+    struct arena *ahead;              /* as long as the rows read ahead */
+    struct fetch_row rows[BATCH_ROWS];
+    size_t row_at, row_count;
+    uint64_t picture;                 /* the engine's, that the rows belong to */
     struct body_reader reader;
     bool reader_open;
     int64_t body;
@@ -81,6 +93,7 @@ int engine_fetch_begin(struct engine *e, uint64_t folder_id, struct uid_set uids
     f->folder = folder.id;
     f->arena = arena_new(0);
     f->message = arena_new(0);
+    f->ahead = arena_new(0);
     f->uids = uid_set_copy(f->arena, uids);
     f->items = items;
     copy_sections(f, sections, section_count);
@@ -100,6 +113,7 @@ void engine_fetch_end(struct engine_fetch **fp)
     f->e->fetches--;
     body_reader_close(&f->reader);
     buf_free(&f->decoded);
+    arena_free(&f->ahead);
     arena_free(&f->message);
     arena_free(&f->arena);
     free(f);
@@ -250,62 +264,110 @@ static int open_sections(struct engine_fetch *f, uint64_t size, struct slice pac
 
 /* ---- messages --------------------------------------------------------------------------------------------- */
 
-static int next_row(struct engine_fetch *f, struct message *m, struct fault *why)
+static bool is_wanted(const struct engine_fetch *f, unsigned item)
+{
+    return (f->items & item) != 0;
+}
+
+static struct slice copy_wanted(struct engine_fetch *f, sqlite3_stmt *q, int column, bool wanted)
+{
+    return wanted ? db_copy(q, column, f->ahead) : SLICE_NONE;
+}
+
+static size_t keep_row(struct engine_fetch *f, sqlite3_stmt *q)
+{
+    struct fetch_row *row = &f->rows[f->row_count++];
+
+    *row = (struct fetch_row){ .is_rendered = false };
+    message_read(q, &row->message);
+    if (sqlite3_column_count(q) <= 9 || sqlite3_column_type(q, 9) == SQLITE_NULL)
+        return 0;
+    row->is_rendered = true;
+    row->parts = copy_wanted(f, q, 9, f->section_count > 0);
+    row->envelope = copy_wanted(f, q, 10, is_wanted(f, ITEM_ENVELOPE));
+    row->structure = copy_wanted(f, q, 11, is_wanted(f, ITEM_BODYSTRUCTURE));
+    row->body = copy_wanted(f, q, 12, is_wanted(f, ITEM_BODY));
+    row->preview = copy_wanted(f, q, 13, is_wanted(f, ITEM_PREVIEW));
+    return row->parts.n + row->envelope.n + row->structure.n + row->body.n + row->preview.n;
+}
+
+static int query_rows(struct engine_fetch *f, uint32_t last, size_t limit, sqlite3_stmt **q, struct fault *why)
+{
+    int64_t from = MESSAGE_ID(f->folder, f->next_uid), to = MESSAGE_ID(f->folder, last);
+
+    if (!f->items && !f->section_count)
+        return db_query(f->e, q, why,
+                        "SELECT " MESSAGE_COLUMNS " FROM messages WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+                        A_INT(from), A_INT(to), A_INT(limit));
+    return db_query(f->e, q, why,
+                    "SELECT m.id,m.modseq,m.flags,m.size,m.internal,m.saved,m.body,m.keys0,m.keys1,"
+                    " r.parts,r.envelope,r.structure,r.body,r.preview"
+                    " FROM messages m LEFT JOIN rendered r ON r.id=m.body"
+                    " WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?",
+                    A_INT(from), A_INT(to), A_INT(limit));
+}
+
+/* Rows up to `last`. More than one only inside a picture the caller holds: without it the next call may find other rows. */
+static int read_ahead(struct engine_fetch *f, uint32_t last, struct fault *why)
+{
+    AUTO(db_reset) sqlite3_stmt *q = NULL;
+    size_t limit = f->e->readers > 1 ? BATCH_ROWS : 1, bytes = 0;
+    int got = 0;
+
+    arena_reset(f->ahead);
+    f->row_at = f->row_count = 0;
+    f->picture = f->e->picture;
+    if (query_rows(f, last, limit, &q, why) < 0)
+        return -1;
+    while (f->row_count < limit && bytes < BATCH_BYTES && (got = db_step(f->e, q, why)) > 0)
+        bytes += keep_row(f, q);
+    return got < 0 ? -1 : 0;
+}
+
+static int next_row(struct engine_fetch *f, const struct fetch_row **out, struct fault *why)
 {
     while (f->range < f->uids.count) {
-        AUTO(db_reset) sqlite3_stmt *q = NULL;
         struct uid_range r = f->uids.ranges[f->range];
-        int got;
+        if (f->picture == f->e->picture && f->row_at < f->row_count) {
+            *out = &f->rows[f->row_at++];
+            f->next_uid = (uint64_t)(*out)->message.row.uid + 1;
+            return 1;
+        }
         if (f->next_uid < r.first)
             f->next_uid = r.first;
-        if (f->next_uid <= r.last) {
-            if (db_query(f->e, &q, why,
-                         "SELECT " MESSAGE_COLUMNS " FROM messages WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1",
-                         A_INT(MESSAGE_ID(f->folder, f->next_uid)), A_INT(MESSAGE_ID(f->folder, r.last))) < 0)
-                return -1;
-            got = db_step(f->e, q, why);
-            if (got < 0)
-                return -1;
-            if (got > 0) {
-                message_read(q, m);
-                f->next_uid = (uint64_t)m->row.uid + 1;
-                return 1;
-            }
-        }
-        f->range++;
+        if (f->next_uid <= r.last && read_ahead(f, r.last, why) < 0)
+            return -1;
+        if (f->next_uid > r.last || f->row_count == 0)
+            f->range++;
     }
     return 0;
 }
 
-static int load_rendered(struct engine_fetch *f, struct arena *in, struct mailbox_fetched *out, struct fault *why)
+static struct slice copy_some(struct arena *in, struct slice s)
 {
-    AUTO(db_reset) sqlite3_stmt *q = NULL;
-    struct slice parts;
-    int r;
+    return s.n ? arena_copy(in, s) : SLICE_NONE;
+}
 
+static int give_row(struct engine_fetch *f, const struct fetch_row *row, struct arena *in, struct mailbox_fetched *out,
+                    struct fault *why)
+{
+    memset(out, 0, sizeof(*out));
+    out->row = row->message.row;
+    f->body = row->message.body;
     if (!f->items && !f->section_count)
         return 0;
-    if (db_query(f->e, &q, why, "SELECT parts,envelope,structure,body,preview FROM rendered WHERE id=?",
-                 A_INT(f->body)) < 0)
-        return -1;
-    r = db_step(f->e, q, why);
-    if (r <= 0)
-        return r < 0 ? -1 : fault_set(why, FAULT_CORRUPT, "message %u has no rendering", out->row.uid);
-    if (f->items & ITEM_ENVELOPE)
-        out->envelope = db_copy(q, 1, in);
-    if (f->items & ITEM_BODYSTRUCTURE)
-        out->bodystructure = db_copy(q, 2, in);
-    if (f->items & ITEM_BODY)
-        out->body = db_copy(q, 3, in);
-    if (f->items & ITEM_PREVIEW)
-        out->preview = db_copy(q, 4, in);
-    parts = db_column(q, 0);
-    return open_sections(f, out->row.size, parts, out, why);
+    if (!row->is_rendered)
+        return fault_set(why, FAULT_CORRUPT, "message %u has no rendering", out->row.uid);
+    out->envelope = copy_some(in, row->envelope);
+    out->bodystructure = copy_some(in, row->structure);
+    out->body = copy_some(in, row->body);
+    out->preview = copy_some(in, row->preview);
+    return open_sections(f, out->row.size, row->parts, out, why);
 }
 
 int engine_fetch_next(struct engine_fetch *f, struct arena *in, struct mailbox_fetched *out, struct fault *why)
 {
-    struct message m;
+    const struct fetch_row *row;
     int r;
 
     f->reader_open = f->decoding = false;
@@ -313,14 +375,9 @@ int engine_fetch_next(struct engine_fetch *f, struct arena *in, struct mailbox_f
     arena_reset(f->message);
     if (read_begin(f->e, why) < 0)
         return -1;
-    r = next_row(f, &m, why);
-    if (r > 0) {
-        memset(out, 0, sizeof(*out));
-        out->row = m.row;
-        f->body = m.body;
-        if (load_rendered(f, in, out, why) < 0)
-            r = -1;
-    }
+    r = next_row(f, &row, why);
+    if (r > 0 && give_row(f, row, in, out, why) < 0)
+        r = -1;
     read_end(f->e);
     return r;
 }

@@ -36,6 +36,7 @@ struct engine {
     struct engine_state state;
     struct engine_state saved[ENGINE_LEVELS_MAX + 1];
     int readers;                      /* nested read transactions */
+    uint64_t picture;                 /* counts outermost read transactions */
     int fetches;                      /* open engine_fetch: dead bodies stay */
     uint64_t quota, outside;
     int64_t tidied_ms;

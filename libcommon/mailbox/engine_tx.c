@@ -189,6 +189,7 @@ int read_begin(struct engine *e, struct fault *why)
     if (e->readers == 0 && db_run(e, why, "BEGIN") < 0)
         return -1;
     e->readers++;
+    e->picture += e->readers == 1;
     if (e->readers == 1 && state_load(e, why) < 0) {
         read_end(e);
         return -1;

@@ -1,7 +1,7 @@
 /* act_fetch.c - messages.fetch: heads and section bytes of many messages, streamed.
  *
  * Owns the engine's fetch position for the call. Called by the RPC server. One trip to the db pool fills FETCH_STEP_BYTES, then
- * the loop sends them; other work on the mailbox comes between. Suspends.
+ * the loop sends them; other work on the mailbox comes between. A small fetch is one trip: begun, read and ended. Suspends.
  */
 #include "act.h"
 
@@ -19,13 +19,6 @@ struct fetching {
     bool ended;
     struct buf out;
 };
-
-static int begin_run(struct engine *e, void *arg, struct fault *why)
-{
-    struct fetching *f = arg;
-
-    return engine_fetch_begin(e, f->folder_id, f->uids, f->items, f->sections, f->section_count, &f->fetch, why);
-}
 
 static int end_run(UNUSED struct engine *e, void *arg, UNUSED struct fault *why)
 {
@@ -64,25 +57,34 @@ static int step_run(struct engine *e, void *arg, struct fault *why)
     struct fetching *f = arg;
     int more = 1;
 
+    if (f->fetch == NULL && engine_fetch_begin(e, f->folder_id, f->uids, f->items, f->sections, f->section_count, &f->fetch, why) < 0)
+        return -1;
     if (engine_read_begin(e, why) < 0)
         return -1;
     while (more == 1 && f->out.n < FETCH_STEP_BYTES)
         more = step(f, scratch, why);
     engine_read_end(e);
+    if (more <= 0)
+        engine_fetch_end(&f->fetch);
     f->ended = more == 0;
     return more < 0 ? -1 : 0;
 }
 
 static int send_all(struct rpc_call *call, struct fetching *f, struct box *b, struct fault *why)
 {
-    if (rpc_answer_begin(call, NULL, why) < 0)
+    /* the first step before the answer begins: a fetch that cannot begin is an error, not a broken answer */
+    if (box_run(b, false, step_run, f, why) < 0 || rpc_answer_begin(call, NULL, why) < 0)
         return -1;
-    while (!f->ended) {
-        if (box_run(b, false, step_run, f, why) < 0 || rpc_write(call, buf_slice(&f->out), why) < 0)
+    for (;;) {
+        if (rpc_write(call, buf_slice(&f->out), why) < 0)
             return -1;
         buf_reset(&f->out);
+        if (f->ended)
+            break;
         if (rpc_call_is_canceled(call))
             return fault_set(why, FAULT_CANCELED, "nobody reads on");
+        if (box_run(b, false, step_run, f, why) < 0)
+            return -1;
     }
     if (rpc_end_piece(call, why) < 0)
         return -1;
@@ -103,11 +105,10 @@ int act_messages_fetch(struct rpc_call *call, struct fault *why)
         return -1;
     if (!unpack_sections(piece, call->arena, &f.sections, &f.section_count))
         return fault_set(why, FAULT_INVALID, "not a list of sections");
-    if (box_run(b, false, begin_run, &f, why) < 0)
-        return -1;
     r = send_all(call, &f, b, why);
-    /* on the db pool like all use of the engine; when the box was closed meanwhile, in this fiber */
-    if (box_run(b, false, end_run, &f, &ignored) < 0)
+    /* left over when the reader went away: on the db pool like all use of the engine; when the box was closed meanwhile, in this
+     * fiber                                                                                                                    */
+    if (f.fetch != NULL && box_run(b, false, end_run, &f, &ignored) < 0)
         engine_fetch_end(&f.fetch);
     buf_free(&f.out);
     return r;

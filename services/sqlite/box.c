@@ -178,6 +178,7 @@ static int box_open_engine(struct box *b, struct slice key, struct fault *why)
     b->engine = o.engine;
     b->key = o.key;
     derive_sealing_pair(key, &b->pair);
+    tidy_later(b);                             /* what a process before this one left undone */
     return 0;
 }
 
