@@ -45,6 +45,8 @@ struct bree {
     struct fiber_event wake;
     struct fiber_group workers;
     unsigned busy;
+    bool look;                                 /* something may be due */
+    bool trouble;                              /* a claim failed: no hurry to try again */
     bool stopping;
     char name[64];                             /* of this runner, in leases */
     struct metric *sent, *deferred, *failed, *took;

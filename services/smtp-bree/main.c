@@ -28,43 +28,73 @@ static const struct config_var vars[] = {
     VAR_MS(struct config, poll_ms, "SMTP_QUEUE_POLL", "5s", "100ms", "5m", "how often the queue is looked at without an event"),
 };
 
-static void worker(void *arg)
+static void job_free(struct job **jp)
 {
-    struct job *job = arg;
+    struct job *job = *jp;
 
-    job_run(job);
+    *jp = NULL;
+    if (job == NULL)
+        return;
     json_release(&job->delivery);
     buf_free(&job->header);
     arena_free(&job->arena);
     free(job);
-    bree.busy--;
-    fiber_event_signal(&bree.wake);
 }
 
-/* 1: claimed and handed to a worker, 0: nothing is due. */
-static int claim_one(struct fault *why)
+/* 1: *out is claimed, 0: nothing is due. */
+static int claim_one(struct job **out, struct fault *why)
 {
-    struct job *job = calloc(1, sizeof(*job));
-    int r;
+    AUTO(job_free) struct job *job = calloc(1, sizeof(*job));
 
     if (job == NULL)
         abort();
     job->arena = arena_new(0);
     job->header = BUF_INIT(HEADER_MAX);
     job->leased_at_ms = clock_now_ms();
-    r = email_claim(bree.store, slice_of(bree.name), config.lease_ms, job->arena, deadline_in_ms(30000), &job->email, why);
-    if (r == 0) {
-        bree.busy++;
-        r = fiber_group_start(&bree.workers, "mail", worker, job, why);
-        if (r == 0)
-            return 1;
-        bree.busy--;                           /* its lease will run out */
-    } else if (why->code == FAULT_NOT_FOUND) {
-        r = 0;
+    if (email_claim(bree.store, slice_of(bree.name), config.lease_ms, job->arena, deadline_in_ms(30000), &job->email, why) < 0)
+        return why->code == FAULT_NOT_FOUND ? 0 : -1;
+    *out = job;
+    job = NULL;
+    return 1;
+}
+
+/* Claims and sends until nothing is due. Each claim lets the runner start one worker more: those that claim at the same time share
+ * the store's fsync, where one claimer would wait for an fsync per message.                                                     */
+static void worker(UNUSED void *arg)
+{
+    struct fault why;
+    int r = 0;
+
+    while (!bree.stopping) {
+        AUTO(job_free) struct job *job = NULL;
+
+        r = claim_one(&job, &why);
+        if (r <= 0)
+            break;
+        bree.look = true;
+        fiber_event_signal(&bree.wake);
+        job_run(job);
     }
-    arena_free(&job->arena);
-    free(job);
-    return r;
+    if (r < 0) {
+        bree.trouble = true;
+        log_event(LOG_WARN, "smtp-bree.claim_failed", F_FAULT(&why));
+    }
+    bree.busy--;
+    fiber_event_signal(&bree.wake);
+}
+
+static bool start_worker(void)
+{
+    struct fault why;
+
+    bree.look = false;
+    bree.busy++;
+    if (fiber_group_start(&bree.workers, "queue", worker, NULL, &why) == 0)
+        return true;
+    bree.busy--;
+    bree.trouble = true;
+    log_event(LOG_WARN, "smtp-bree.start_failed", F_FAULT(&why));
+    return false;
 }
 
 static uint64_t sleep_ms(void)
@@ -77,24 +107,31 @@ static uint64_t sleep_ms(void)
     return due > now ? (uint64_t)(due - now) : 1;
 }
 
+static bool may_start(void)
+{
+    return bree.look && bree.busy < (unsigned)config.concurrency;
+}
+
 static void runner(UNUSED void *arg)
 {
-    struct fault why;
-    int r;
+    uint64_t ms;
 
     while (!bree.stopping) {
-        r = bree.busy < (unsigned)config.concurrency ? claim_one(&why) : 2;
-        if (r == 1)
+        if (may_start() && start_worker())
             continue;
-        if (r < 0)
-            log_event(LOG_WARN, "smtp-bree.claim_failed", F_FAULT(&why));
         connections_close(false);
-        (void)fiber_event_wait(&bree.wake, deadline_in_ms(r == 2 ? config.poll_ms : sleep_ms()), NULL);
+        ms = bree.trouble ? config.poll_ms : sleep_ms();
+        bree.trouble = false;
+        if (may_start() || bree.stopping)      /* it came while sleep_ms asked */
+            continue;
+        if (fiber_event_wait(&bree.wake, deadline_in_ms(ms), NULL) < 0)
+            bree.look = true;
     }
 }
 
 static void queue_event(UNUSED void *arg, UNUSED enum redis_event event, UNUSED struct slice channel, UNUSED struct slice payload)
 {
+    bree.look = true;
     fiber_event_signal(&bree.wake);
 }
 
@@ -132,6 +169,7 @@ static int start(UNUSED void *arg, struct fault *why)
     bree.config = &config;
     fiber_event_init(&bree.wake);
     fiber_group_init(&bree.workers);
+    bree.look = true;
     (void)gethostname(host, sizeof(host) - 1);
     (void)snprintf(bree.name, sizeof(bree.name), "%s:%d", host, (int)getpid());
     make_metrics();
