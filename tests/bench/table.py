@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""table.py RESULTS.jsonl COMMIT - medians of the rounds as a Markdown table: figure, peer, ours, ratio. Above 1 is better than the peer."""
+import json
+import statistics
+import sys
+import time
+
+BULK = ("select", "login+select", "status", "fetch_", "search", "store_10k", "copy", "move", "idle_latency")
+PEERS = ("dovecot-maildir-tls", "postfix+dovecot", "postfix-relay")
+
+
+def is_time(bench):
+    return bench.startswith(BULK) and bench != "fetch_one_body"
+
+
+def value(line):
+    if is_time(line["bench"]):
+        return line["p50_ms"]
+    return line.get("rate", line.get("kb_per_conn"))
+
+
+def load(path):
+    rows, noisy = {}, set()
+    for line in open(path):
+        if not line.startswith("{"):
+            continue
+        d = json.loads(line)
+        if value(d) is None or d["bench"].startswith(("prep_", "smtp_drain", "idle_open")):
+            continue
+        rows.setdefault(d["bench"], {}).setdefault(d["server"], []).append(d)
+        if d.get("other_cores", 0) > 0.4:
+            noisy.add(d["bench"])
+    return rows, noisy
+
+
+def cell(lines):
+    if not lines:
+        return "–", None
+    m = statistics.median(value(d) for d in lines)
+    unit = "ms" if is_time(lines[0]["bench"]) else lines[0].get("unit", "/s")
+    p99 = [d["p99_ms"] for d in lines if "p99_ms" in d and not is_time(d["bench"])]
+    tail = f", p99 {statistics.median(p99):.1f} ms" if p99 else ""
+    return f"{m:.3g} {unit}{tail}" if m < 100 else f"{m:.0f} {unit}{tail}", m
+
+
+def main():
+    rows, noisy = load(sys.argv[1])
+    print(f"| figure | peer | suite | ratio | {time.strftime('%Y-%m-%d')}, {sys.argv[2]} |\n|---|---|---|---|---|")
+    for bench, by in rows.items():
+        peer = next((by[p] for p in PEERS if p in by), None)
+        if peer is None and bench.startswith("held_"):
+            peer = rows.get(bench.replace("held_", "smtp_"), {}).get("postfix+dovecot")
+        (left, a), (right, b) = cell(peer), cell(by.get("suite"))
+        ratio = f"{(a / b if is_time(bench) else b / a):.2f}" if a and b else ""
+        print(f"| {bench} | {left} | {right} | {ratio} | {'machine loaded' if bench in noisy else ''} |")
+
+
+if __name__ == "__main__":
+    main()
