@@ -32,7 +32,7 @@ static int insert_logs(struct mongo *m, mongoc_client_t *client, const struct st
     mongoc_collection_t *c = mongo_collection(m, client, w->collection->name);
     bson_t *opts =
         BCON_NEW("ordered", BCON_BOOL(false), "writeConcern", "{", "w", BCON_INT32(1), "}");
-    bson_t **docs = (bson_t **)arena_alloc_array(w->in, w->doc_count + 1, sizeof(*docs));
+    bson_t **docs = ARENA_ARRAY(w->in, bson_t *, w->doc_count + 1);
     bson_error_t error;
     bool ok;
 
