@@ -76,10 +76,15 @@ static int set_key(const struct emb_file *f, struct emb_conn *c, struct fault *w
 }
 
 /* temp_store: a temporary file would be plain text on disk. */
-static const char pragmas[] = "PRAGMA cipher_hmac_algorithm = HMAC_SHA256; PRAGMA temp_store = "
-                              "MEMORY; PRAGMA secure_delete = OFF;"
-                              "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 2000; PRAGMA "
-                              "journal_size_limit = 33554432; PRAGMA cache_size = -2048;";
+static const char pragmas[] =
+    "PRAGMA cipher_log_level = NONE;"
+    "PRAGMA cipher_hmac_algorithm = HMAC_SHA256;"
+    "PRAGMA temp_store = MEMORY;"
+    "PRAGMA secure_delete = OFF;"
+    "PRAGMA journal_mode = WAL;"
+    "PRAGMA wal_autocheckpoint = 2000;"
+    "PRAGMA journal_size_limit = 33554432;"
+    "PRAGMA cache_size = -2048;";
 
 int emb_conn_open(const struct emb_file *f, struct emb_conn *c, struct fault *why)
 {

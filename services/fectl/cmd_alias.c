@@ -146,18 +146,17 @@ static int set_mailbox_wraps(struct fectl *f, const struct alias_doc *a, const s
     return mailbox_set_wraps(mb, keys_wrap_ids(f->arena, wraps), fectl_until(), why);
 }
 
-/* The first password makes the mailbox. File first, then the document that names its key: killed in between, the file has a key
- * nobody knows and holds nothing; the next try would find it in the way, so it says so.                                  */
+/* The first password makes the mailbox. The document comes first, and only if it has no slot yet: killed before the file is there, the
+ * password is known to its owner and `fectl mailbox create` finishes with it; mail for the alias gets 450 until then.          */
 static int first_password(struct fectl *f, const struct alias_doc *a, const json_t *wrap, const struct secret *data_key, struct fault *why)
 {
+    AUTO(json_release) json_t *none = json_array();
     AUTO(json_release) json_t *wraps = json_array();
-    AUTO(sealing_pair_wipe) struct sealing_pair pair;
 
     json_array_append(wraps, (json_t *)(uintptr_t)wrap);
-    derive_sealing_pair(secret_slice(data_key), &pair);
-    if (mailbox_create(fectl_mailboxes(f), slice_of(a->id), data_key, slice_make(pair.public_key, 32), keys_wrap_ids(f->arena, wraps), fectl_until(), why) < 0)
+    if (alias_replace_wraps(f->store, slice_of(a->id), none, wraps, keys_public_text(f->arena, data_key), fectl_until(), why) < 0)
         return -1;
-    return alias_add_wrap(f->store, slice_of(a->id), wrap, keys_public_text(f->arena, data_key), WRAPS_MAX, fectl_until(), why);
+    return fectl_create_mailbox(f, a, data_key, wraps, why);
 }
 
 /* One more: the document's slot is durable first, then the mailbox learns its id; until then it does not open. */
@@ -221,14 +220,16 @@ static int alias_password(struct fectl *f, struct fault *why)
     if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &a, &d, why) < 0)
         return -1;
     given = password != NULL;
-    if (!given)
+    if (!given) {
+        /* shown before it is set: killed in between, a password nobody has seen would be the only one */
         password = keys_password_random();
+        printf("password %.*s\n", SLICE(secret_slice(password)));
+        (void)fflush(stdout);
+    }
     if (give_password(f, &a, secret_slice(password), secret_slice(old), scope != NULL ? scope : "all", why) < 0)
         return -1;
     if (given)
         printf("password set\n");
-    else
-        printf("password %.*s\n", SLICE(secret_slice(password)));
     return 0;
 }
 

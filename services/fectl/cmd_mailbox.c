@@ -26,7 +26,7 @@ static void opened_close(struct opened *o)
     secret_unref(&o->data_key);
 }
 
-static int open_mailbox(struct fectl *f, struct opened *o, struct fault *why)
+static int unlock(struct fectl *f, struct opened *o, struct fault *why)
 {
     struct slice address;
 
@@ -34,10 +34,30 @@ static int open_mailbox(struct fectl *f, struct opened *o, struct fault *why)
         return -1;
     if (o->password == NULL)
         return fault_set(why, FAULT_INVALID, "--password-stdin is needed: without a password nobody can open a mailbox");
-    if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &o->alias, &o->domain, why) < 0 ||
-        fectl_unlock(f, &o->alias, secret_slice(o->password), &o->wrap_id, &o->data_key, why) < 0)
+    if (fectl_argument(f, 0, "the address", &address, why) < 0 || fectl_find_alias(f, address, &o->alias, &o->domain, why) < 0)
+        return -1;
+    return fectl_unlock(f, &o->alias, secret_slice(o->password), &o->wrap_id, &o->data_key, why);
+}
+
+static int open_mailbox(struct fectl *f, struct opened *o, struct fault *why)
+{
+    if (unlock(f, o, why) < 0)
         return -1;
     return mailbox_open(fectl_mailboxes(f), slice_of(o->alias.id), o->data_key, o->wrap_id, MAILBOX_READ | MAILBOX_WRITE, fectl_until(), &o->mb, why);
+}
+
+/* A first password that was interrupted before the file was there. By hand, never by itself: a file that is lost is a fault. */
+static int mailbox_create_command(struct fectl *f, struct fault *why)
+{
+    AUTO(opened_close) struct opened o = { 0 };
+    AUTO(json_release) json_t *wraps = NULL;
+
+    if (unlock(f, &o, why) < 0 || json_parse(o.alias.wraps, 1 << 20, &wraps, why) < 0)
+        return -1;
+    if (fectl_create_mailbox(f, &o.alias, o.data_key, wraps, why) < 0)
+        return why->code == FAULT_EXISTS ? fault_set(why, FAULT_EXISTS, "there is a mailbox already; nothing was changed") : -1;
+    printf("mailbox created\n");
+    return 0;
 }
 
 static int mailbox_verify_command(struct fectl *f, struct fault *why)
@@ -282,6 +302,7 @@ static int mailbox_rekey_command(struct fectl *f, struct fault *why)
 }
 
 const struct command mailbox_commands[] = {
+    { "mailbox", "create", "ADDRESS --password-stdin", "finishes a first password that was interrupted before the mailbox file was there", true, mailbox_create_command },
     { "mailbox", "verify", "ADDRESS --password-stdin", "checks every page, row, body and counter", true, mailbox_verify_command },
     { "mailbox", "export", "ADDRESS mbox FILE | maildir FOLDER --password-stdin", "copies all messages out", true, mailbox_export },
     { "mailbox", "rekey", "ADDRESS --password-stdin", "a new data key after a compromise; other passwords end", true, mailbox_rekey_command },

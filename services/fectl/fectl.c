@@ -129,3 +129,11 @@ void fectl_alias_changed(struct fectl *f, const char *alias_id)
     if (r != NULL)
         redis_free(&r);
 }
+
+int fectl_create_mailbox(struct fectl *f, const struct alias_doc *a, const struct secret *data_key, const json_t *wraps, struct fault *why)
+{
+    AUTO(sealing_pair_wipe) struct sealing_pair pair;
+
+    derive_sealing_pair(secret_slice(data_key), &pair);
+    return mailbox_create(fectl_mailboxes(f), slice_of(a->id), data_key, slice_make(pair.public_key, 32), keys_wrap_ids(f->arena, wraps), fectl_until(), why);
+}

@@ -53,3 +53,5 @@ int fectl_unlock(struct fectl *f, const struct alias_doc *alias, struct slice pa
 struct mailbox_server *fectl_mailboxes(struct fectl *f);
 /* Event alias:<id>: daemons drop cached logins and end sessions. Without Redis they notice within minutes. */
 void fectl_alias_changed(struct fectl *f, const char *alias_id);
+/* Makes the mailbox file for the slots of the document. FAULT_EXISTS when there is one. */
+int fectl_create_mailbox(struct fectl *f, const struct alias_doc *a, const struct secret *data_key, const json_t *wraps, struct fault *why) MUST_CHECK;

@@ -76,10 +76,12 @@ static void run_fiber(void *arg)
 int main(int argc, char **argv)
 {
     AUTO(buf_free) struct buf errors = BUF_INIT(65536);
-    struct fectl f = { .argc = argc - 3, .argv = argv + 3 };
+    static struct fectl f;                     /* its settings live as long as the process */
     struct run r = { .fectl = &f, .status = 1 };
     struct fault why;
 
+    f.argc = argc - 3;
+    f.argv = argv + 3;
     r.command = argc >= 3 ? command_find(argv[1], argv[2]) : NULL;
     if (r.command == NULL) {
         usage();

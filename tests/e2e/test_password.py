@@ -2,6 +2,7 @@
 import imaplib
 import shutil
 import signal
+import smtplib
 import subprocess
 import time
 
@@ -94,3 +95,61 @@ def test_a_kill_during_a_change_leaves_a_password_that_opens():
         for slot in slots(OTHER)[1:]:
             suite.fectl("alias", "revoke", OTHER, slot, "--password-stdin", stdin=suite.PASSWORD + "\n")
     assert slots(OTHER) and opens(OTHER, suite.PASSWORD)
+
+
+def test_a_kill_during_the_first_password_can_be_finished():
+    for i in range(24):
+        who = "first%d@bench.test" % i
+        suite.fectl("alias", "add", who, "--imap")
+        child = subprocess.Popen([suite.BIN + "fectl", "alias", "password", who, "--password-stdin"], env=suite.DAEMON_ENV, stdin=subprocess.PIPE,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child.stdin.write(b"the first one\n")
+        child.stdin.close()
+        end = time.monotonic() + 0.005 * i
+        while time.monotonic() < end and child.poll() is None:
+            pass
+        child.kill()
+        child.wait()
+        if not slots(who):
+            suite.fectl("alias", "password", who, "--password-stdin", stdin="the first one\n")
+        elif not first_opens(who):
+            suite.fectl("mailbox", "create", who, "--password-stdin", stdin="the first one\n")
+        assert opens(who, "the first one"), "killed after %d ms" % (5 * i)
+        with pytest.raises(subprocess.CalledProcessError):
+            suite.fectl("mailbox", "create", who, "--password-stdin", stdin="the first one\n")
+        assert opens(who, "the first one")
+
+
+def test_a_first_password_without_a_mailbox_server_is_finished_by_hand():
+    who = "interrupted@bench.test"
+    suite.fectl("alias", "add", who, "--imap")
+    suite.end("sqlite")
+    with pytest.raises(subprocess.CalledProcessError):
+        suite.fectl("alias", "password", who, "--password-stdin", stdin="the first one\n")
+    suite.start("sqlite")
+    assert len(slots(who)) == 1
+    assert not first_opens(who)
+    with smtplib.SMTP("127.0.0.1", suite.MX_PORT, timeout=30) as s:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            s.sendmail(suite.STRANGER, [who], "From: %s\r\nSubject: early\r\n\r\nx\r\n" % suite.STRANGER)
+    assert refused.value.smtp_code == 450
+    with pytest.raises(subprocess.CalledProcessError):
+        suite.fectl("mailbox", "create", who, "--password-stdin", stdin="another\n")
+    suite.fectl("mailbox", "create", who, "--password-stdin", stdin="the first one\n")
+    assert opens(who, "the first one")
+
+
+def first_opens(who):
+    """Whether there is a mailbox; a file that was never made is a fault, and says so."""
+    try:
+        with suite.imap(who, "the first one"):
+            return True
+    except imaplib.IMAP4.error as error:
+        assert "AUTHENTICATIONFAILED" not in str(error), error
+        return False
+
+
+def test_another_user_reads_nothing():
+    found = subprocess.run(["su", "nobody", "-s", "/bin/sh", "-c", "find '%s' -type f -readable 2>/dev/null; cat /proc/%d/mem 2>/dev/null | head -c 1; true"
+                            % (suite.STATE, suite.pid_of("sqlite"))], capture_output=True)
+    assert found.stdout == b""
