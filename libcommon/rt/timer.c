@@ -58,9 +58,11 @@ static void sift_down(struct timer *t, size_t slot)
     put(t, slot);
 }
 
+/* The turn runs what is due. libuv since 1.45 fires timers at the end of an iteration and may find nothing alive
+ * right after: waking keeps the loop until the turn has looked. */
 static void on_uv_timer(UNUSED uv_timer_t *handle)
 {
-    /* the turn that follows looks at the heap */
+    loop_wake();
 }
 
 static void arm(void)
