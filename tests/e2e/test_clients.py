@@ -1,11 +1,14 @@
 """Mail programs people use: whatever a message looks like, it comes back byte for byte."""
 import collections
+import fcntl
 import hashlib
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
+import termios
 import time
 
 import corpus
@@ -100,6 +103,7 @@ def test_mutt_reads_and_saves(tmp_path):
                   % (STATE, PASSWORD, user(2), tmp_path))
     pid, fd = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))     # newer ncurses opens no terminal without a size
         os.environ.update(TERM="vt100", HOME=str(tmp_path))
         os.execlp("mutt", "mutt", "-n", "-R", "-F", str(rc), "-f", "imaps://127.0.0.1:%d/INBOX" % IMAPS_PORT,
                   "-e", 'push "<last-entry><pipe-message>cat >%s<enter><exit>"' % out)
