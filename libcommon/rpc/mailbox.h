@@ -127,6 +127,7 @@ struct mailbox_delivery {
     int64_t arrived_ms;
     struct slice folder;                          /* empty: INBOX */
     uint32_t flags;
+    struct slice msg;                             /* id of the message in the sender's log, for ours; empty: none */
 };
 struct mailbox_deliver;                           /* opaque: one message for several mailboxes, body streamed once */
 int mailbox_deliver_begin(struct mailbox_server *s, uint64_t size_bytes, struct deadline until, struct mailbox_deliver **out, struct fault *why) MUST_CHECK SUSPENDS;

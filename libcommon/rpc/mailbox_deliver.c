@@ -90,6 +90,8 @@ static json_t *delivery_args(const struct mailbox_delivery *to, struct arena *in
     (void)json_set_int(args, "arrived_ms", to->arrived_ms);
     (void)json_set_slice(args, "folder", to->folder.n > 0 ? to->folder : LIT(""));
     (void)json_set_int(args, "flags", to->flags);
+    if (to->msg.n > 0)
+        (void)json_set_slice(args, "msg", to->msg);
     return args;
 }
 

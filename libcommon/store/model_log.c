@@ -18,6 +18,8 @@ static const struct model_row rows[] = {
     ROW(TEXT, struct log_doc, message_id, "message_id"),
     ROW(TEXT, struct log_doc, client_ip, "client_ip"),
     ROW(TEXT, struct log_doc, client_host, "client_host"),
+    ROW(TEXT, struct log_doc, mark, "mark"),
+    ROW(TEXT, struct log_doc, target, "target"),
     ROW(TEXT, struct log_doc, mx, "mx"),
     ROW(TEXT, struct log_doc, response, "response"),
     ROW(INT, struct log_doc, code, "code"),

@@ -12,6 +12,8 @@ struct log_doc {
     struct slice domain, alias, user, email; /* ids; empty: none */
     struct slice session, msg;               /* as in the daemons' own log lines */
     struct slice mail_from, rcpt_to, message_id, client_ip, client_host;
+    struct slice mark;         /* first 16 digits of what recognises the message in one mailbox (mx); empty: none */
+    struct slice target;       /* where a forward led */
     struct slice mx, response; /* the remote's answer */
     int64_t code;
     struct slice meta; /* JSON object, text: verdicts (spf, dkim, dmarc, arc), tls, sizes */

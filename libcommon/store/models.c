@@ -39,6 +39,8 @@ static const struct store_index key_indexes[] = {
 static const struct store_index log_indexes[] = {
     {{"domain", "created_at"}, false},
     {{"created_at"}, false},
+    {{"msg"}, false},
+    {{"mark"}, false},
 };
 
 const struct store_collection models_collections[] = {

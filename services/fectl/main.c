@@ -24,7 +24,7 @@ static const struct config_var vars[] = {
     VAR_SECRET(struct settings, helper_key, "HELPER_ENCRYPTION_KEY", "", "encrypts DKIM keys in domain documents"),
 };
 
-static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, mailbox_commands, store_commands, system_commands };
+static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, trace_commands, mailbox_commands, store_commands, system_commands };
 
 struct run { struct fectl *fectl; const struct command *command; int status; };
 
@@ -38,15 +38,16 @@ static void usage(void)
     (void)fprintf(stderr, "usage: fectl COMMAND [arguments]\n\n");
     for (size_t t = 0; t < COUNT(tables); t++)
         for (const struct command *c = tables[t]; c->group != NULL; c++)
-            (void)fprintf(stderr, "  %s %s %s\n      %s\n", c->group, c->name, c->usage, c->help);
+            (void)fprintf(stderr, "  %s%s%s %s\n      %s\n", c->group, c->name[0] ? " " : "", c->name, c->usage, c->help);
     (void)fprintf(stderr, "\nSettings come from the environment: STORE_URI STORE_KEY_FILE SQLITE_HOST SQLITE_PORT API_SECRETS HELPER_ENCRYPTION_KEY.\n");
 }
 
-static const struct command *command_find(const char *group, const char *name)
+/* By two words, or by one for groups that are a command themselves (name ""). */
+static const struct command *command_find(int argc, char **argv)
 {
     for (size_t t = 0; t < COUNT(tables); t++)
         for (const struct command *c = tables[t]; c->group != NULL; c++)
-            if (strcmp(c->group, group) == 0 && strcmp(c->name, name) == 0)
+            if (argc >= 2 && strcmp(c->group, argv[1]) == 0 && (c->name[0] == '\0' || (argc >= 3 && strcmp(c->name, argv[2]) == 0)))
                 return c;
     return NULL;
 }
@@ -80,13 +81,13 @@ int main(int argc, char **argv)
     struct run r = { .fectl = &f, .status = 1 };
     struct fault why;
 
-    f.argc = argc - 3;
-    f.argv = argv + 3;
-    r.command = argc >= 3 ? command_find(argv[1], argv[2]) : NULL;
+    r.command = command_find(argc, argv);
     if (r.command == NULL) {
         usage();
         return 2;
     }
+    f.argc = argc - (r.command->name[0] != '\0' ? 3 : 2);
+    f.argv = argv + (argc - f.argc);
     (void)secret_init();
     log_init("fectl", LOG_ERROR);
     if (config_read(vars, COUNT(vars), &f.settings, from_environment, &errors) > 0) {

@@ -87,6 +87,8 @@ struct mx_target {
     struct slice address;                     /* forward: where to */
     uint16_t port;                            /* forward: 0 by MX */
     struct smtp_reply reply;                  /* outcome; code 250: done */
+    struct mailbox_delivered stored;          /* mailbox: what the mailbox server did */
+    struct slice remote, said;                /* forward: host and words of the other side, for the log; empty: none */
     unsigned char mark[32];
 };
 

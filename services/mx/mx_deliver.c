@@ -6,6 +6,8 @@
  */
 #include "mx_deliver.h"
 
+#include "base/encode.h"
+
 #include "mx_forward.h"
 #include "mx_marks.h"
 #include "mx_seal.h"
@@ -94,9 +96,23 @@ struct slice mx_prefix_for(struct mx_mail *m, const struct mx_target *t)
  * --------------------------------------------------------------------------------------------------------
  */
 
+/* Enough of the mark to find the message again when it leaves the sealed log. */
+static struct slice mark_text(const struct mx_mail *m, const struct mx_target *t)
+{
+    return hex_encode(m->arena, slice_make(t->mark, 8));
+}
+
 /* For the owner of the domain: what came of their mail, kept for some days; never its contents. */
 static void tell_owner(const struct mx_mail *m, const struct mx_target *t)
 {
+    struct slice meta =
+        t->kind == MX_FORWARD ? SLICE_NONE
+        : t->reply.code >= 400
+            ? SLICE_NONE
+            : arena_printf(m->arena, "{\"uid\":%u,\"sealed\":%s,\"duplicate\":%s}", t->stored.uid,
+                           t->stored.sealed ? "true" : "false",
+                           t->stored.duplicate ? "true" : "false");
+
     log_doc_add(m->mx->store,
                 &(struct log_doc){
                     .level = t->reply.code < 400   ? LIT("info")
@@ -112,7 +128,12 @@ static void tell_owner(const struct mx_mail *m, const struct mx_target *t)
                     .rcpt_to = t->rcpt,
                     .client_ip = slice_of(stream_peer(m->s->stream)->ip),
                     .client_host = slice_of(m->conn->ptr),
+                    .mark = t->kind == MX_MAILBOX ? mark_text(m, t) : SLICE_NONE,
+                    .target = t->address,
+                    .mx = t->remote,
+                    .response = t->said,
                     .code = t->reply.code,
+                    .meta = meta,
                 });
 }
 
@@ -131,6 +152,9 @@ static void log_outcome(const struct mx_mail *m, const struct mx_target *t, uint
               F_SLICE("from", m->s->mail.from.address), F_SLICE("to", t->rcpt),
               F_SLICE("alias", t->alias_id), F_SLICE("target", t->address),
               F_INT("code", t->reply.code), F_SLICE("said", t->reply.text),
+              F_INT("uid", t->stored.uid), F_BOOL("sealed", t->stored.sealed),
+              F_SLICE("mark", t->kind == MX_MAILBOX ? mark_text(m, t) : SLICE_NONE),
+              F_SLICE("mx", t->remote), F_SLICE("response", t->said),
               F_INT("bytes", spool_size_bytes(m->spool)), F_INT("took_us", took));
     tell_owner(m, t);
 }
@@ -176,18 +200,18 @@ static void store_one(struct batch *b, struct mx_target *t)
         .mark = slice_make(t->mark, sizeof(t->mark)),
         .quota_bytes = t->quota_bytes,
         .arrived_ms = clock_wall_ms(),
+        .msg = slice_of(b->m->id),
     };
-    struct mailbox_delivered done;
     struct fault why = {0};
 
-    if (mailbox_deliver_to(b->stream, &to, mx_prefix_for(b->m, t), &done, &why) < 0) {
+    if (mailbox_deliver_to(b->stream, &to, mx_prefix_for(b->m, t), &t->stored, &why) < 0) {
         log_event(LOG_WARN, "mx.store.failed", F_ID("msg", b->m->id), F_SLICE("alias", t->alias_id),
                   F_FAULT(&why));
         t->reply = reply_for_fault(&why);
         return;
     }
     t->reply = SMTP_REPLY(250, "2.0.0", "stored");
-    if (done.duplicate)
+    if (t->stored.duplicate)
         t->reply.text = LIT("stored before");
 }
 

@@ -77,7 +77,7 @@ static int connect_for(struct mx_mail *m, const struct mx_target *t, struct smtp
     return smtp_route_connect(&o, m->arena, m->until, out, refusal, why);
 }
 
-static struct smtp_reply send_on(struct mx_mail *m, const struct mx_target *t,
+static struct smtp_reply send_on(struct mx_mail *m, struct mx_target *t,
                                  struct smtp_client *client)
 {
     AUTO(mx_content_close) struct mx_content content = {0};
@@ -101,6 +101,8 @@ static struct smtp_reply send_on(struct mx_mail *m, const struct mx_target *t,
                   F_BOOL("data_sent", mail.data_sent), F_FAULT(&why));
         return SMTP_REPLY(451, "4.4.2", "forward was cut off, try again later");
     }
+    t->said = arena_printf(m->arena, "%d %s %.*s", rcpt.reply.code, rcpt.reply.enhanced,
+                           SLICE(slice_head(rcpt.reply.text, 300)));
     return rcpt.accepted ? SMTP_REPLY(250, "2.0.0", "forwarded") : for_refusal(m, &rcpt.reply);
 }
 
@@ -118,6 +120,7 @@ struct smtp_reply mx_forward(struct mx_mail *m, struct mx_target *t)
             return hide_target(m, t, for_refusal(m, &refusal));
         return SMTP_REPLY(451, "4.4.1", "forward has no connection, try again later");
     }
+    t->remote = arena_copy(m->arena, to.host);
     r = send_on(m, t, to.client);
     smtp_client_close(&to.client);
     return hide_target(m, t, r);

@@ -103,6 +103,11 @@ static int enqueue(struct job *job, const struct dsn *d, struct deadline until, 
         store_blob_write(blob, text.end, why) < 0 || email_enqueue(bree.store, &report, &blob, until, why) < 0)
         return -1;
     log_event(LOG_INFO, "smtp-bree.dsn", F_STR("msg", job->email.id), F_STR("report", report.id), F_SLICE("to", job->email.from));
+    log_doc_add(bree.store, &(struct log_doc){
+        .level = LIT("info"), .event = LIT("smtp-bree.dsn"), .message = LIT("the sender gets a report"), .domain = slice_of(job->email.domain),
+        .alias = slice_of(job->email.alias), .user = slice_of(job->email.user), .email = slice_of(job->email.id), .msg = slice_of(job->email.id),
+        .rcpt_to = job->email.from, .meta = arena_printf(job->arena, "{\"report\":\"%s\"}", report.id),
+    });
     fiber_event_signal(&bree.wake);
     return 0;
 }

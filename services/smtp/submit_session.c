@@ -8,6 +8,7 @@
 #include "submit_header.h"
 #include "submit_policy.h"
 #include "submit_queue.h"
+#include "store/models.h"
 
 static struct smtp_reply on_connect(struct smtp_session *s)
 {
@@ -164,6 +165,29 @@ static struct smtp_reply on_data_chunk(struct smtp_session *s, struct slice byte
     return SMTP_REPLY(451, "4.3.0", "Try again later");
 }
 
+/* The first line of the message's story; the runner goes on with it. */
+static void tell_owner(const struct submit_mail *m, const struct submit_header *header,
+                       struct slice id)
+{
+    const struct submit_conn *conn = m->conn;
+
+    log_doc_add(conn->submit->store, &(struct log_doc){
+                                         .level = LIT("info"),
+                                         .event = LIT("smtp.queued"),
+                                         .message = LIT("queued"),
+                                         .domain = slice_of(conn->who.domain_id),
+                                         .alias = slice_of(conn->who.alias_id),
+                                         .user = slice_of(conn->who.user_id),
+                                         .email = id,
+                                         .session = slice_of(m->s->id),
+                                         .msg = id,
+                                         .mail_from = m->s->mail.from.address,
+                                         .message_id = header->message_id,
+                                         .client_ip = slice_of(stream_peer(m->s->stream)->ip),
+                                         .code = 250,
+                                     });
+}
+
 static struct smtp_reply reply_for_queue(const struct fault *why)
 {
     if (why->code == FAULT_DENIED)
@@ -212,6 +236,7 @@ static struct smtp_reply on_data_end(struct smtp_session *s)
         return reply_for_queue(&why);
     }
     metric_add(conn->submit->queued, 1);
+    tell_owner(m, &header, id);
     log_event(LOG_INFO, "smtp.queued", F_ID("conn", s->id), F_SLICE("msg", id),
               F_ID("user", conn->who.user_id), F_ID("alias", conn->who.alias_id),
               F_SLICE("from", s->mail.from.address), F_INT("recipients", s->rcpt_count),

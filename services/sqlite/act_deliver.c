@@ -274,11 +274,11 @@ int act_deliver_to(struct rpc_call *call, struct fault *why)
         return -1;
     d.box = box_get(d.alias);
     if (deliver(&d, &sealed, why) < 0) {
-        log_event(LOG_WARN, "deliver.failed", F_SLICE("alias", d.alias), F_INT("bytes", d.body->bytes), F_FAULT(why));
+        log_event(LOG_WARN, "deliver.failed", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d.alias), F_INT("bytes", d.body->bytes), F_FAULT(why));
         return -1;
     }
     metric_add(sealed ? server.sealed_items : server.delivered, 1);
-    log_event(LOG_INFO, "deliver.done", F_SLICE("alias", d.alias), F_INT("bytes", d.prefix.n + d.body->bytes),
+    log_event(LOG_INFO, "deliver.done", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d.alias), F_SLICE("mark", hex_encode(call->arena, slice_head(d.mark, 8))), F_INT("bytes", d.prefix.n + d.body->bytes),
               F_BOOL("sealed", sealed), F_BOOL("duplicate", d.done.duplicate), F_INT("uid", d.done.uid),
               F_INT("took_us", clock_now_us() - started));
     ok = json_object();

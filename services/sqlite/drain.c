@@ -5,6 +5,8 @@
  */
 #include "sqlite.h"
 
+#include <stdlib.h>
+
 #define ID_BYTES sizeof(struct sealed_id)
 
 struct batch {
@@ -17,7 +19,14 @@ struct batch {
     bool *bad;
     struct fault *bad_why;
     size_t count;
+    struct drained *done;                      /* of each item, uid 0: not stored now */
     uint64_t modseq, folder_id;
+};
+
+struct telling {                               /* what goes to the journal, on a fiber of its own */
+    char alias_id[25];
+    size_t count;
+    struct drained list[];
 };
 
 static int feed(struct engine *e, struct sealed_reader *r, struct engine_body *body, struct fault *why)
@@ -67,6 +76,8 @@ static int deliver_all(struct batch *b, struct fault *why)
             engine_abort(b->engine);
             return -1;
         }
+        memcpy(b->done[i].mark, b->items[i].mark, sizeof(b->done[i].mark));
+        b->done[i].uid = done.duplicate ? 0 : done.uid;
         b->modseq = done.modseq;
         b->folder_id = done.folder_id;
     }
@@ -130,6 +141,30 @@ static size_t batch_size(const struct sealed_item *items, size_t n)
     return i;
 }
 
+/* The journal may have to open the document store: not while the owner waits for the rest of the mail. */
+static void tell_fiber(void *arg)
+{
+    struct telling *t = arg;
+
+    journal_drained(t->alias_id, t->list, t->count);
+    free(t);
+}
+
+static void tell(const struct batch *b)
+{
+    struct telling *t = calloc(1, sizeof(*t) + b->count * sizeof(t->list[0]));
+    struct fault why;
+
+    if (t == NULL)
+        return;
+    memcpy(t->alias_id, b->box->alias_id, sizeof(t->alias_id));
+    for (size_t i = 0; i < b->count; i++)
+        if (b->done[i].uid != 0)
+            t->list[t->count++] = b->done[i];
+    if (fiber_start("journal", tell_fiber, t, &why) < 0)
+        free(t);
+}
+
 /* 1: more, 0: nothing waits any more, <0: stopped. */
 static int drain_some(struct box *box, struct fault *why)
 {
@@ -144,6 +179,7 @@ static int drain_some(struct box *box, struct fault *why)
     b.bodies = ARENA_ARRAY(a, struct engine_body *, b.count);
     b.deliveries = ARENA_ARRAY(a, struct engine_delivery, b.count);
     b.bad = ARENA_ARRAY(a, bool, b.count);
+    b.done = ARENA_ARRAY(a, struct drained, b.count);
     b.bad_why = ARENA_ARRAY(a, struct fault, b.count);
     r = box_run_alone(box, batch_run, &b, why);
     batch_free(&b);
@@ -153,6 +189,7 @@ static int drain_some(struct box *box, struct fault *why)
         return -1;
     metric_add(server.drained, b.count);
     box_publish(box, b.modseq, b.folder_id);
+    tell(&b);
     return 1;
 }
 

@@ -29,6 +29,8 @@ static const struct config_var vars[] = {
     VAR_STRING(struct config, redis_host, "REDIS_HOST", "127.0.0.1", "Redis, for change events; empty: none"),
     VAR_PORT(struct config, redis_port, "REDIS_PORT", "6379", "port of Redis"),
     VAR_SECRET(struct config, redis_password, "REDIS_PASSWORD", "", "password of Redis"),
+    VAR_STRING(struct config, store_uri, "STORE_URI", "", "document store: only for the log of mail that was sealed; empty: none"),
+    VAR_STRING(struct config, store_key_file, "STORE_KEY_FILE", "", "key file of the embedded store"),
 };
 
 static const struct rpc_action actions[] = {
@@ -178,6 +180,7 @@ static void drain(UNUSED void *arg, struct deadline until)
     listener_close(&listener);
     rpc_server_drain(server.rpc, until);
     boxes_close(until);
+    journal_close();
 }
 
 static int health(void *arg, struct fault *why)

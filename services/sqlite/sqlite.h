@@ -39,6 +39,7 @@ struct config {
     const char *redis_host;
     uint16_t redis_port;
     struct secret *redis_password;
+    const char *store_uri, *store_key_file;
 };
 
 struct server {
@@ -122,6 +123,11 @@ void box_publish(const struct box *b, uint64_t modseq, uint64_t folder_id);
 /* Waits for the group's commit; takes *w. */
 int seal_commit(struct sealed_writer **w, struct fault *why) MUST_CHECK SUSPENDS;
 void drain_start(struct box *b);               /* harmless when it runs or nothing waits */
+
+/* ---- who got which UID, for the log collection (journal.c) ---- */
+struct drained { unsigned char mark[8]; uint32_t uid; };
+void journal_drained(const char *alias_id, const struct drained *list, size_t count) SUSPENDS;
+void journal_close(void) SUSPENDS;
 
 /* ---- bodies on their way in (body.c) ---- */
 struct body_feed {
