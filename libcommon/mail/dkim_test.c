@@ -1,4 +1,4 @@
-/* dkim_test.c - RFC 8463 Appendix A verified, our own signatures there and back, and what must not pass. */
+/* dkim_test.c - RFC 6376 and RFC 8463 Appendix A verified, our own signatures there and back, and what must not pass. */
 #include "mail/dkim.h"
 
 #include "base/test.h"
@@ -66,6 +66,31 @@ static enum dkim_result verify(struct test *t, struct slice header, struct slice
     dkim_verifier_body(v, body);
     dkim_verifier_finish(v);
     return dkim_verifier_verdict(v, 0)->result;
+}
+
+/* simple/simple: every byte counts, also the two blanks in Received */
+TEST(dkim, rfc6376_appendix_a)
+{
+    static const char header[] =
+        "DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;\r\n"
+        "      c=simple/simple; q=dns/txt; i=joe@football.example.com;\r\n"
+        "      h=Received : From : To : Subject : Date : Message-ID;\r\n"
+        "      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;\r\n"
+        "      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB\r\n"
+        "      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut\r\n"
+        "      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV\r\n"
+        "      4bmp/YzhwvcubU4=;\r\n"
+        "Received: from client1.football.example.com  [192.0.2.1]\r\n"
+        "      by submitserver.example.com with SUBMISSION;\r\n"
+        "      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)\r\n";
+    static const char body[] = "Hi.\r\n\r\nWe lost the game. Are you hungry yet?\r\n\r\nJoe.\r\n";
+    static const char key[] =
+        "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYtIxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/"
+        "RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhitdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB";
+    struct slice whole = arena_printf(t->arena, "%s%s", header, rfc_header);
+
+    CHECK_STR("pass", dkim_result_name(verify(t, whole, slice_of(body), slice_of(key))));
+    CHECK_STR("fail", dkim_result_name(verify(t, whole, slice_of(rfc_body), slice_of(key))));
 }
 
 static struct slice sign(struct test *t, const struct dkim_key *key, struct slice header, struct slice body)
