@@ -102,16 +102,29 @@ static struct slice mark_text(const struct mx_mail *m, const struct mx_target *t
     return hex_encode(m->arena, slice_make(t->mark, 8));
 }
 
+/* What was found out about the sender, how it came in, and where it lies. */
+static struct slice meta_text(const struct mx_mail *m, const struct mx_target *t)
+{
+    AUTO(json_release) json_t *meta = json_object();
+    AUTO(buf_free) struct buf out = BUF_INIT(4096);
+
+    for (size_t i = m->result_count; i-- > 0;) /* the first of each method stays */
+        (void)json_set_slice(meta, m->results[i].method, slice_of(m->results[i].result));
+    (void)json_set_slice(meta, "tls", slice_of(stream_tls_version(m->s->stream)));
+    (void)json_set_int(meta, "bytes", (int64_t)spool_size_bytes(m->spool));
+    if (t->kind == MX_MAILBOX && t->reply.code < 400) {
+        (void)json_set_int(meta, "uid", t->stored.uid);
+        (void)json_set_bool(meta, "sealed", t->stored.sealed);
+        (void)json_set_bool(meta, "duplicate", t->stored.duplicate);
+    }
+    (void)json_format(meta, &out);
+    return arena_copy(m->arena, buf_slice(&out));
+}
+
 /* For the owner of the domain: what came of their mail, kept for some days; never its contents. */
 static void tell_owner(const struct mx_mail *m, const struct mx_target *t)
 {
-    struct slice meta =
-        t->kind == MX_FORWARD ? SLICE_NONE
-        : t->reply.code >= 400
-            ? SLICE_NONE
-            : arena_printf(m->arena, "{\"uid\":%u,\"sealed\":%s,\"duplicate\":%s}", t->stored.uid,
-                           t->stored.sealed ? "true" : "false",
-                           t->stored.duplicate ? "true" : "false");
+    struct slice meta = meta_text(m, t);
 
     log_doc_add(m->mx->store,
                 &(struct log_doc){
