@@ -77,6 +77,12 @@ int email_enqueue(struct store *st, struct email_doc *email, struct store_blob *
 int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct arena *in,
                 struct deadline until, struct email_doc *out,
                 struct fault *why) MUST_CHECK SUSPENDS;
+/* What `worker` had claimed is due now. Only for a name that nobody alive has or had: a runner that
+ * starts again takes back what it was sending when it died. Not more than EMAIL_TAKEN_BACK_MAX times
+ * in a row: a message that kills its runner then waits for the end of its lease. */
+#define EMAIL_TAKEN_BACK_MAX 3
+int email_take_back(struct store *st, struct slice worker, struct deadline until, uint64_t *count,
+                    struct fault *why) MUST_CHECK SUSPENDS;
 /* When the next one becomes due (wall ms); 0: none waits. */
 int email_next_due(struct store *st, struct deadline until, int64_t *out,
                    struct fault *why) MUST_CHECK SUSPENDS;

@@ -36,6 +36,23 @@ int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct
     return email_parse(doc, in, out, why);
 }
 
+int email_take_back(struct store *st, struct slice worker, struct deadline until, uint64_t *count,
+                    struct fault *why)
+{
+    AUTO(arena_free) struct arena *in = arena_new(0);
+    struct store_filter *f = store_filter_new(in);
+    struct store_update *u = store_update_new(in);
+
+    store_where_text(f, "next_attempt_at", STORE_GT, LIT(""));
+    store_where_bool(f, "is_locked", true);
+    store_where_text(f, "locked_by", STORE_EQ, worker);
+    store_where_exists(store_filter_or(f), "taken_back", false);
+    store_where_int(store_filter_or(f), "taken_back", STORE_LT, EMAIL_TAKEN_BACK_MAX);
+    store_set_date(u, "next_attempt_at", clock_wall_ms());
+    store_inc(u, "taken_back", 1);
+    return store_update(st, EMAILS, f, u, STORE_MANY, until, count, why);
+}
+
 int email_next_due(struct store *st, struct deadline until, int64_t *out, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
@@ -122,6 +139,7 @@ int email_finish(struct store *st, const struct email_doc *email, const json_t *
     store_unset(u, "locked_by");
     store_unset(u, "locked_at");
     store_unset(u, "lease");
+    store_unset(u, "taken_back");
     if (email->next_attempt_at > 0)
         store_set_date(u, "next_attempt_at", email->next_attempt_at);
     else

@@ -197,6 +197,45 @@ TEST(model, life_of_a_queued_mail)
     scene_run(t, body_queue, NULL);
 }
 
+static void body_take_back(struct scene *s)
+{
+    struct email_doc sent, mine, other;
+    struct test *t = s->t;
+    struct fault why;
+    uint64_t n = 0;
+
+    enqueue(s, &sent);
+    clock_advance(10);
+    enqueue(s, &sent);
+    clock_advance(10);
+    REQUIRE_OK(email_claim(s->st, LIT("w2"), 1000000, s->in, UNTIL, &other, &why), &why);
+    for (int i = 0; i < EMAIL_TAKEN_BACK_MAX; i++) {
+        REQUIRE_OK(email_claim(s->st, LIT("w1"), 900000, s->in, UNTIL, &mine, &why), &why);
+        CHECK_STR(sent.id, slice_of(mine.id));
+        REQUIRE_OK(email_take_back(s->st, LIT("w1"), UNTIL, &n, &why), &why);
+        CHECK_INT(1, n);
+    }
+    REQUIRE_OK(email_claim(s->st, LIT("w1"), 900000, s->in, UNTIL, &mine, &why), &why);
+    REQUIRE_OK(email_take_back(s->st, LIT("w1"), UNTIL, &n, &why), &why);
+    CHECK_INT(0, n);                /* it may be what kills its runners: the lease decides */
+    mine.status = LIT("deferred");
+    mine.next_attempt_at = clock_wall_ms() + 60000;
+    REQUIRE_OK(email_finish(s->st, &mine, NULL, UNTIL, &why), &why);
+    REQUIRE_OK(email_take_back(s->st, LIT("w1"), UNTIL, &n, &why), &why);
+    CHECK_INT(0, n);                /* finished: its next try stays when it is */
+    clock_advance(70000);
+    REQUIRE_OK(email_claim(s->st, LIT("w1"), 900000, s->in, UNTIL, &mine, &why), &why);
+    REQUIRE_OK(email_take_back(s->st, LIT("w1"), UNTIL, &n, &why), &why);
+    CHECK_INT(1, n);                /* a try that ended began the count anew */
+}
+
+TEST(model, what_a_dead_runner_had_is_taken_back)
+{
+    scene_fresh();
+    clock_fake(1700000000000);
+    scene_run(t, body_take_back, NULL);
+}
+
 static void body_marks(struct scene *s)
 {
     const struct slice marks[] = {LIT("m1"), LIT("m2"), LIT("m3")};

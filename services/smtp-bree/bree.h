@@ -35,6 +35,7 @@ struct config {
     int64_t destination_max;
     uint64_t lease_ms;                         /* a runner that died is followed after this long */
     uint64_t poll_ms;
+    const char *runner_folder;
 };
 
 struct bree {
@@ -48,7 +49,8 @@ struct bree {
     bool look;                                 /* something may be due */
     bool trouble;                              /* a claim failed: no hurry to try again */
     bool stopping;
-    char name[64];                             /* of this runner, in leases */
+    char name[80];                             /* of this runner, in leases */
+    bool has_slot;                             /* nobody else alive has or had this name */
     struct metric *sent, *deferred, *failed, *took;
 };
 extern struct bree bree;
@@ -70,6 +72,9 @@ struct job {
     uint64_t leased_at_ms;                     /* monotonic: when the lease was taken or renewed */
     json_t *delivery;                          /* entry to write with the final state, or NULL */
 };
+
+/* slot.c: 1: *identity is ours alone while we live, 0: no slot to be had. */
+int slot_take(struct slice store_uri, const char *folder, struct arena *in, struct slice *identity, struct fault *why) MUST_CHECK;
 
 /* job.c: one claimed message, from here to its next state. */
 void job_run(struct job *job) SUSPENDS;

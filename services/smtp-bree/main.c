@@ -26,6 +26,7 @@ static const struct config_var vars[] = {
     VAR_INT(struct config, destination_max, "SMTP_QUEUE_DESTINATION_MAX", "5", "1", "100", "connections to one domain at once"),
     VAR_MS(struct config, lease_ms, "SMTP_QUEUE_LEASE", "15m", "1s", "24h", "after this long, a message whose runner has died is taken up by another"),
     VAR_MS(struct config, poll_ms, "SMTP_QUEUE_POLL", "5s", "100ms", "5m", "how often the queue is looked at without an event"),
+    VAR_STRING(struct config, runner_folder, "SMTP_QUEUE_RUNNER_PATH", "", "folder on a disk of this machine for the runner's identity, by which a restarted one takes back at once what it was sending; empty: beside the embedded store, with MongoDB none"),
 };
 
 static void job_free(struct job **jp)
@@ -112,10 +113,27 @@ static bool may_start(void)
     return bree.look && bree.busy < (unsigned)config.concurrency;
 }
 
+/* What a runner of our name was sending when it died is due now, not when its lease ends. Before the first claim of our own. */
+static void take_back(void)
+{
+    struct fault why;
+    uint64_t count = 0;
+
+    if (!bree.has_slot)
+        return;
+    while (!bree.stopping && email_take_back(bree.store, slice_of(bree.name), deadline_in_ms(30000), &count, &why) < 0) {
+        log_event(LOG_WARN, "smtp-bree.take_back_failed", F_FAULT(&why));
+        (void)fiber_event_wait(&bree.wake, deadline_in_ms(config.poll_ms), NULL);
+    }
+    if (count > 0)
+        log_event(LOG_INFO, "smtp-bree.taken_back", F_INT("messages", count));
+}
+
 static void runner(UNUSED void *arg)
 {
     uint64_t ms;
 
+    take_back();
     while (!bree.stopping) {
         if (may_start() && start_worker())
             continue;
@@ -161,20 +179,37 @@ static int open_redis(struct fault *why)
     return 0;
 }
 
+static void choose_name(void)
+{
+    AUTO(arena_free) struct arena *in = arena_new(1024);
+    char host[40] = "";
+    struct slice identity;
+    struct fault why;
+    int r = slot_take(slice_of(config.store_uri), config.runner_folder, in, &identity, &why);
+
+    if (r < 0)
+        log_event(LOG_WARN, "smtp-bree.no_slot", F_FAULT(&why));
+    bree.has_slot = r == 1;
+    (void)gethostname(host, sizeof(host) - 1);
+    if (bree.has_slot)
+        (void)snprintf(bree.name, sizeof(bree.name), "%s:%.*s", host, SLICE(identity));
+    else
+        (void)snprintf(bree.name, sizeof(bree.name), "%s:%d", host, (int)getpid());
+}
+
 static int start(UNUSED void *arg, struct fault *why)
 {
     struct store_options store = { .uri = config.store_uri, .key_file = config.store_key_file };
-    char host[40] = "";
 
     bree.config = &config;
     fiber_event_init(&bree.wake);
     fiber_group_init(&bree.workers);
     bree.look = true;
-    (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(bree.name, sizeof(bree.name), "%s:%d", host, (int)getpid());
     make_metrics();
-    if (store_open(&store, &bree.store, why) < 0 || open_redis(why) < 0 ||
-        tls_client_new(config.ca_path[0] != '\0' ? config.ca_path : NULL, &bree.tls, why) < 0)
+    if (store_open(&store, &bree.store, why) < 0 || open_redis(why) < 0)
+        return -1;
+    choose_name();
+    if (tls_client_new(config.ca_path[0] != '\0' ? config.ca_path : NULL, &bree.tls, why) < 0)
         return -1;
     return fiber_start("runner", runner, NULL, why);
 }

@@ -117,7 +117,8 @@ static int finish(struct first_pass *p, struct fault *why)
 int message_prepare(struct job *job, struct deadline until, struct fault *why)
 {
     AUTO(dkim_key_free) struct dkim_key *key = NULL;
-    struct dkim_sign_options options = { .domain = job->domain.name, .selector = job->domain.dkim_key_selector, .now_ms = clock_wall_ms() };
+    /* the signature's time is the message's, so that each try sends the same bytes and a receiver can see that it has them already */
+    struct dkim_sign_options options = { .domain = job->domain.name, .selector = job->domain.dkim_key_selector, .now_ms = job->email.created_at };
     struct first_pass p = { .job = job, .head = BUF_INIT(HEADER_MAX + 262144) };
     int r;
 

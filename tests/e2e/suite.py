@@ -95,7 +95,8 @@ def end(name, how=signal.SIGKILL):
     eventually(lambda: not is_running(_pid[name]), name + " ends")
 
 
-def start(name, health=True, **more_env):
+def launch(name, **more_env):
+    """Starts it and does not wait. Its command line."""
     env = {**DAEMON_ENV, **more_env}
     if name == "redis":
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(REDIS_PORT), "--dir", STATE + "/redis", "--save", "", "--appendonly", "no",
@@ -105,6 +106,11 @@ def start(name, health=True, **more_env):
     with open(STATE + "/log/" + name, "ab") as log:
         _child[name] = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     _remember(name, _child[name].pid)
+    return command, env
+
+
+def start(name, health=True, **more_env):
+    command, env = launch(name, **more_env)
     if name == "redis":
         eventually(lambda: _accepts(REDIS_PORT), "redis is back")
     elif health and name != "smtp-bree":
