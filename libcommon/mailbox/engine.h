@@ -44,6 +44,8 @@ enum engine_mode { ENGINE_WRITE, ENGINE_READ };
 struct engine_options {
     enum engine_mode mode;
     const char *vfs;                  /* SQLite VFS below SQLCipher; NULL: the system's. For tests that make disks fail. */
+    bool alone;                       /* no other handle will open the file: no -shm beside it, so that a full disk can be read, and
+                                         a predecessor's log is written anew before anything is acknowledged */
 };
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
@@ -53,10 +55,16 @@ struct engine_options {
 int engine_create(const char *path, const struct secret *data_key, struct slice public_key, struct slice wrap_ids_json,
                   const struct engine_options *options, struct engine **out, struct fault *why) MUST_CHECK;
 /* FAULT_DENIED: another key; FAULT_CORRUPT: damaged or cut off; FAULT_NOT_FOUND: no file (it is never made anew).
- * A crashed predecessor's log is replayed.                                                                          */
+ * A crashed predecessor's log is replayed. When the disk takes no writes the handle still reads (see engine_recover). */
 int engine_open(const char *path, const struct secret *data_key, const struct engine_options *options,
                 struct engine **out, struct fault *why) MUST_CHECK;
 void engine_close(struct engine **e);                          /* closer; an open transaction is rolled back */
+
+/* After a failed commit nobody knows what the disk holds: the handle reads what was there before and refuses to change anything
+ * until this has returned 0, which is when a transaction of its own took the place of the failed one in the log and was synced. At once
+ * 0 when nothing has failed. FAULT_DISK_FULL, FAULT_IO: not yet; FAULT_UNAVAILABLE: damage, the handle must be opened anew.       */
+int engine_recover(struct engine *e, struct fault *why) MUST_CHECK;
+bool engine_is_broken(const struct engine *e);                 /* damage: it refuses everything until it is opened anew */
 
 /* FAULT_DENIED unless `wrap_id` is among the live ones. */
 int engine_check_wrap(struct engine *e, struct slice wrap_id, struct fault *why) MUST_CHECK;

@@ -5,6 +5,8 @@
  */
 #include "mailbox/engine_internal.h"
 
+#include <errno.h>
+
 int db_check(struct engine *e, struct fault *why)
 {
     if (e->broken)
@@ -37,6 +39,8 @@ int db_fault(struct engine *e, int rc, struct fault *why, const char *doing)
         code = FAULT_LIMIT;
         break;
     default:
+        if (sqlite3_system_errno(e->db) == ENOSPC || sqlite3_system_errno(e->db) == EDQUOT)
+            code = FAULT_DISK_FULL;
         break;
     }
     return fault_set(why, code, "%s: %s (%d)", doing, sqlite3_errmsg(e->db), rc);

@@ -30,7 +30,10 @@ struct engine {
     struct secret *data_key;
     enum engine_mode mode;
     const char *vfs;
+    bool alone;
     bool broken;                      /* refuses everything until reopened */
+    bool unsure;                      /* a commit has failed: refuses changes until engine_recover */
+    bool unsettled;                   /* a predecessor's log may not be on the disk as it reads */
     bool batch;                       /* between engine_begin and engine_commit */
     int level;                        /* 0: no transaction; 1: transaction; more: savepoints */
     struct engine_state state;
@@ -97,6 +100,10 @@ int engine_connect(const char *path, const struct secret *data_key, const struct
                    struct engine **out, struct fault *why);
 int schema_create(struct engine *e, struct slice public_key, struct slice wraps, struct fault *why);
 int directory_sync(const char *path_in_it, struct fault *why);
+/* engine_settle.c: writes the log of `path` once more as it reads, and syncs it. */
+int log_settle(const char *path, struct fault *why);
+/* The same for any file that is open for reading and writing. */
+int file_rewrite(int fd, struct fault *why);
 /* Tests: called with the name of each step of rekey and create. NULL normally. */
 extern void (*engine_step_hook)(const char *step);
 void engine_step(const char *step);

@@ -62,15 +62,15 @@ static int apply_key(struct engine *e, struct fault *why)
 
 static int configure(struct engine *e, bool make, struct fault *why)
 {
-    char sql[400];
+    char sql[440];
 
     /* temp_store: a temporary file would be plain text on disk. secure_delete: pages are encrypted anyway. */
     (void)snprintf(sql, sizeof(sql),
-                   "PRAGMA cipher_log_level=NONE;PRAGMA cipher_page_size=%d;"
+                   "PRAGMA cipher_log_level=NONE;PRAGMA cipher_page_size=%d;%s"
                    "PRAGMA cipher_hmac_algorithm=HMAC_SHA256;"
                    "PRAGMA temp_store=MEMORY;PRAGMA secure_delete=OFF;PRAGMA cache_size=-%d;%s"
                    "PRAGMA synchronous=FULL;PRAGMA journal_size_limit=%d;PRAGMA wal_autocheckpoint=1000;%s",
-                   ENGINE_PAGE_BYTES, CACHE_KIB,
+                   ENGINE_PAGE_BYTES, e->alone ? "PRAGMA locking_mode=EXCLUSIVE;" : "", CACHE_KIB,
                    make ? "PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;" : "", LOG_LIMIT_BYTES,
                    e->mode == ENGINE_READ ? "PRAGMA query_only=1;" : "");
     return db_exec(e, sql, why);
@@ -101,6 +101,7 @@ int engine_connect(const char *path, const struct secret *data_key, const struct
     e->data_key = secret_new(secret_slice(data_key));
     e->mode = options ? options->mode : ENGINE_WRITE;
     e->vfs = options ? options->vfs : NULL;
+    e->alone = options && options->alone;
     rc = sqlite3_open_v2(path, &e->db, flags, e->vfs);
     if (rc != SQLITE_OK)
         return rc == SQLITE_NOMEM ? (abort(), -1) : db_fault(e, rc, why, "open mailbox");
@@ -230,6 +231,8 @@ static int check_length(struct engine *e, struct fault *why)
     int in_log = 0, done = 0;
     int64_t pages = 0;
 
+    if (e->unsettled)                 /* a frame must not reach the file before it is sure to be in the log */
+        return 0;
     if (sqlite3_wal_checkpoint_v2(e->db, "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &done) != SQLITE_OK ||
         in_log != done)
         return 0;                     /* readers hold the log: not a first open */
@@ -252,24 +255,38 @@ static int forget_staged(struct engine *e, struct fault *why)
     return r > 0 ? db_run(e, why, "UPDATE bodies SET died=?1 WHERE refs=0 AND died>?1", A_INT(now)) : r;
 }
 
+/* What an open for writing does; a disk that refuses leaves a handle that reads. */
+static int open_to_write(struct engine *e, bool unsettled, struct fault *why)
+{
+    char temporary[4100];
+
+    e->unsettled = e->unsure = unsettled;
+    if (check_length(e, why) < 0)
+        return -1;
+    if (!e->unsure && forget_staged(e, why) < 0) {
+        if (why->code != FAULT_DISK_FULL && why->code != FAULT_IO)
+            return -1;
+        e->unsure = true;             /* what is staged stays until another open, or is swept */
+    }
+    if ((size_t)snprintf(temporary, sizeof(temporary), "%s.rekey", e->path) < sizeof(temporary) &&
+        access(temporary, F_OK) == 0)
+        remove_leftovers(temporary);  /* a rekey was killed before its rename */
+    return 0;
+}
+
 int engine_open(const char *path, const struct secret *data_key, const struct engine_options *options,
                 struct engine **out, struct fault *why)
 {
     AUTO(engine_close) struct engine *e = NULL;
     enum salt salt = SALT_RIGHT;
-    char temporary[4100];
+    bool unsettled = options && options->alone && log_settle(path, why) < 0;
 
     if (read_salt(path, data_key, &salt, why) < 0 ||
         connect_existing(path, data_key, options, salt, &e, why) < 0 || check_format(e, salt, why) < 0)
         return -1;
     assert(e != NULL);
-    if (e->mode == ENGINE_WRITE) {
-        if (check_length(e, why) < 0 || forget_staged(e, why) < 0)
-            return -1;
-        if ((size_t)snprintf(temporary, sizeof(temporary), "%s.rekey", path) < sizeof(temporary) &&
-            access(temporary, F_OK) == 0)
-            remove_leftovers(temporary);        /* a rekey was killed before its rename */
-    }
+    if (e->mode == ENGINE_WRITE && open_to_write(e, unsettled, why) < 0)
+        return -1;
     *out = e;
     e = NULL;
     return 0;
@@ -279,6 +296,8 @@ void engine_close(struct engine **e)
 {
     if (*e) {
         engine_abort(*e);
+        if ((*e)->unsettled)
+            (void)sqlite3_db_config((*e)->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         engine_free(e);
     }
 }

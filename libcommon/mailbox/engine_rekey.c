@@ -114,7 +114,7 @@ static int put_in_place(const char *copy, const char *path, struct fault *why)
 int engine_rekey(struct engine **ep, const struct secret *new_key, struct slice public_key, struct fault *why)
 {
     AUTO(secret_unref) struct secret *old_key = secret_ref((*ep)->data_key);
-    const struct engine_options options = { .mode = ENGINE_WRITE, .vfs = (*ep)->vfs };
+    const struct engine_options options = { .mode = ENGINE_WRITE, .vfs = (*ep)->vfs, .alone = (*ep)->alone };
     uint64_t quota = (*ep)->quota, outside = (*ep)->outside;
     char copy[4108], path[4096];
     struct fault again;

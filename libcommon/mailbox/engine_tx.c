@@ -1,8 +1,10 @@
 /* engine_tx.c - transactions: one fsync for what queued up, a savepoint for each call in it; the mailbox's counters.
  *
  * Owns the row of table state, in memory while a transaction is open. Called by the server through engine.h and by every
- * changing call. A commit that fails makes the handle useless: SQLite may have written frames that were never synced; closing the
- * handle drops them, since the log is only replayed up to the last commit that succeeded. Never suspends.
+ * changing call. A commit that fails leaves frames in the log of which nobody knows whether they are on the disk. SQLite does not count
+ * them, so reading goes on; but a successor would, and they would be there again after a crash. So the next thing written is a
+ * transaction of no meaning: it takes their place in the log, and only when it is synced (engine_recover) are changes taken
+ * again. Never suspends.
  */
 #include "mailbox/engine_internal.h"
 
@@ -72,11 +74,13 @@ static int level_up(struct engine *e, struct fault *why)
 {
     if (db_check(e, why) < 0)
         return -1;
+    if (e->unsure)
+        return fault_set(why, FAULT_UNAVAILABLE, "a commit has failed before");
     if (e->level == ENGINE_LEVELS_MAX || e->mode != ENGINE_WRITE || e->readers > 0)
         abort();
     if (e->level > 0 && sqlite3_get_autocommit(e->db)) {
-        e->broken = true;             /* a full disk may end the whole transaction behind our back */
-        return db_check(e, why);
+        e->unsure = true;             /* a full disk may end the whole transaction behind our back */
+        return fault_set(why, FAULT_DISK_FULL, "the transaction was lost");
     }
     if (db_run(e, why, savepoint_sql[e->level + 1]) < 0)
         return -1;
@@ -97,7 +101,7 @@ static void level_undo(struct engine *e)
         if (e->level > 1)
             (void)sqlite3_exec(e->db, release_sql[e->level], NULL, NULL, NULL);
     } else if (e->level > 1) {
-        e->broken = true;
+        e->unsure = true;
     }
     e->level--;
 }
@@ -107,14 +111,15 @@ static int level_down(struct engine *e, struct fault *why)
     bool outermost = e->level == 1;
 
     if (sqlite3_get_autocommit(e->db)) {
-        e->broken = true;
+        e->unsure = true;
+        e->state = e->saved[1];
         e->level = 0;
         return fault_set(why, FAULT_IO, "the transaction was lost");
     }
     if ((outermost && state_save(e, why) < 0) || db_run(e, why, release_sql[e->level]) < 0) {
         level_undo(e);
         if (outermost)
-            e->broken = true;
+            e->unsure = true;
         return -1;
     }
     e->level--;
@@ -149,9 +154,9 @@ int engine_commit(struct engine *e, struct fault *why)
     if (!e->batch)
         abort();
     e->batch = false;
-    if (db_check(e, why) < 0) {
+    if (db_check(e, why) < 0 || e->unsure) {
         level_undo(e);
-        return -1;
+        return e->unsure ? fault_set(why, FAULT_DISK_FULL, "the transaction was lost") : -1;
     }
     return level_down(e, why);
 }
@@ -176,6 +181,31 @@ int engine_item_commit(struct engine *e, struct fault *why)
 void engine_item_abort(struct engine *e)
 {
     level_undo(e);
+}
+
+bool engine_is_broken(const struct engine *e)
+{
+    return e->broken;
+}
+
+int engine_recover(struct engine *e, struct fault *why)
+{
+    int64_t now = clock_wall_ms();
+    int r;
+
+    if (db_check(e, why) < 0)
+        return -1;
+    if (!e->unsure || e->level > 0)
+        return 0;
+    if (e->unsettled && log_settle(e->path, why) < 0)
+        return -1;
+    e->unsettled = e->unsure = false;
+    r = change_begin(e, why);
+    if (r >= 0)
+        r = change_end(e, meta_set(e, "recovered", slice_make(&now, sizeof(now)), why), why);
+    if (r < 0)
+        e->unsure = true;
+    return r < 0 ? -1 : 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------- */

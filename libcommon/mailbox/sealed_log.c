@@ -3,8 +3,9 @@
  * Owns      struct sealed_log: the folder, the segment being written, the index.
  * Called by fe-sqlite from pool threads. Fails with FAULT_DISK_FULL, FAULT_IO. Does not suspend.
  *
- * Nothing is ever cut off or overwritten: each start, and each failed sync, goes on in a new segment. What a torn write left
- * behind fails its checksum and is skipped.
+ * Each start, and each failed sync, goes on in a new segment; what a torn write left behind fails its checksum and is skipped. Only
+ * what a failed write or sync may have left is cut off, at once: it was not acknowledged, and a successor that found it whole would
+ * take a mark of it for mail that is stored.
  */
 #include "mailbox/sealed_internal.h"
 
@@ -153,14 +154,16 @@ static int list_segments(struct sealed_log *log, struct buf *numbers, struct fau
 
 static int segment_begin(struct sealed_log *log, struct fault *why)
 {
-    int fd = openat(log->dir, sealed_segment_name(log->current + 1).s,
-                    O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const struct sealed_name name = sealed_segment_name(log->current + 1);
+    int fd = openat(log->dir, name.s, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     if (fd < 0)
         return fault_errno(why, errno, "begin a segment of the sealed log");
     if (fsync(log->dir) < 0) {
+        (void)fault_errno(why, errno, "sync the folder of the sealed log");
         close(fd);
-        return fault_errno(why, errno, "sync the folder of the sealed log");
+        (void)unlinkat(log->dir, name.s, 0);       /* else the next try would find it there */
+        return -1;
     }
     if (log->fd >= 0)
         close(log->fd);
@@ -313,6 +316,17 @@ static void index_group(struct sealed_log *log, struct sealed_writer **writers, 
     pthread_mutex_unlock(&log->lock);
 }
 
+/* Cuts off what may be there without being certain, and never appends to that segment again. */
+static void segment_give_up(struct sealed_log *log)
+{
+    if (log->fd < 0)
+        return;
+    if (ftruncate(log->fd, (off_t)log->current_bytes) == 0)
+        (void)fdatasync(log->fd);      /* if this fails too, a crash may bring back what then is on the disk: whole or skipped */
+    close(log->fd);
+    log->fd = -1;
+}
+
 int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *ok, size_t count, struct fault *why)
 {
     AUTO(buf_free) struct buf group = BUF_INIT((size_t)1 << 30);
@@ -333,9 +347,8 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
         r = group_write(log, buf_slice(&group), external, why);
     if (r == 0) {
         index_group(log, writers, p, ok, count, group.n);
-    } else if (log->fd >= 0) {         /* what the failed write left is never appended to */
-        close(log->fd);
-        log->fd = -1;
+    } else {
+        segment_give_up(log);
     }
     for (size_t i = 0; i < count; i++) {
         ok[i] = ok[i] && r == 0;

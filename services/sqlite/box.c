@@ -6,6 +6,8 @@
 
 #include <sys/stat.h>
 
+const struct engine_options box_engine = { .mode = ENGINE_WRITE, .alone = true };
+
 void box_path(struct slice alias_id, char *out, size_t size)
 {
     (void)snprintf(out, size, "%s/%.*s.sqlite", server.storage, SLICE(alias_id));
@@ -66,6 +68,7 @@ static void tidy_due(struct timer *t)
 {
     struct box *b = t->arg;
 
+    drain_start(b);                            /* when the disk had stopped it */
     if (b->tidying || b->engine == NULL)
         return;
     b->tidying = fiber_start("tidy", tidy_fiber, b, NULL) == 0;
@@ -159,7 +162,7 @@ static int open_engine(void *arg, struct fault *why)
 {
     struct opening *o = arg;
 
-    return engine_open(o->path, o->key, NULL, &o->engine, why);
+    return engine_open(o->path, o->key, &box_engine, &o->engine, why);
 }
 
 static int box_open_engine(struct box *b, struct slice key, struct fault *why)

@@ -1,7 +1,7 @@
 /* drain.c - what was sealed while a mailbox was locked goes into it, in order of arrival, once its key is here.
  *
  * Owns      one fiber a box while something waits. Called when a box is opened and after sealing for an open one. A bad item is
- *           quarantined and reported, the rest goes on; a full disk or a broken engine stops the drain, the next open goes on.
+ *           quarantined and reported, the rest goes on; a full disk or a broken engine stops the drain for some seconds.
  */
 #include "sqlite.h"
 
@@ -210,7 +210,10 @@ static void drain_fiber(void *arg)
         log_event(LOG_INFO, "drain.done", F_STR("alias", b->alias_id), F_INT("items", before),
                   F_INT("took_us", clock_now_us() - started));
     b->draining = false;
-    tidy_later(b);
+    if (r < 0)
+        timer_start(&b->quiet, deadline_in_ms(DRAIN_AGAIN_MS));
+    else
+        tidy_later(b);
     box_touch(b);
 }
 

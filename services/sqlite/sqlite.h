@@ -26,6 +26,7 @@
 #define TIDY_STEP_MS       25                  /* of one tidying step; other work comes between */
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
+#define DRAIN_AGAIN_MS     5000                /* after the disk stopped a drain */
 #define DRAIN_ITEMS        100
 #define DRAIN_BYTES        (2u << 20)
 #define APPEND_MESSAGES_MAX 1000
@@ -98,6 +99,8 @@ struct box {
 };
 
 extern const struct rpc_session_kind mailbox_kind, body_kind;
+
+extern const struct engine_options box_engine;     /* how this process opens mailboxes: alone, it holds the folder's lock */
 
 struct box *box_get(struct slice alias_id);    /* makes a locked one when there is none */
 void box_path(struct slice alias_id, char *out, size_t size);

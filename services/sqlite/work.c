@@ -1,7 +1,7 @@
 /* work.c - units of work on a mailbox: one at a time on its engine, waiting writes in one transaction with one fsync.
  *
  * Owns      the queue of each box. Called by the actions. Fails with what the engine says; after a failed commit all units of the
- *           group fail and the engine is opened anew. Suspends until the unit is done.
+ *           group fail, and no write is taken until the engine has recovered; reads go on. Suspends until the unit is done.
  */
 #include "sqlite.h"
 
@@ -48,10 +48,17 @@ int pool_run(enum offload_pool pool, int (*fn)(void *arg, struct fault *why), vo
 struct group {
     struct engine *engine;
     struct unit *first;
-    bool broken;                               /* the engine must be opened anew */
+    bool failed;                               /* the commit */
     bool changed;
     uint64_t modseq;
 };
+
+/* An error of the disk while writing is not the client's doing and may pass. */
+static void soften(struct fault *why)
+{
+    if (why->code == FAULT_IO)
+        why->code = FAULT_UNAVAILABLE;
+}
 
 static void run_item(struct engine *e, struct unit *u)
 {
@@ -61,14 +68,18 @@ static void run_item(struct engine *e, struct unit *u)
     u->result = u->run(e, u->arg, &u->why);
     if (u->result >= 0 && engine_item_commit(e, &u->why) < 0)
         u->result = -1;
-    if (u->result < 0)
+    if (u->result < 0) {
         engine_item_abort(e);
+        soften(&u->why);
+    }
 }
 
-static void fail_writes(struct unit *first, const struct fault *why)
+static void fail_group(struct unit *first, struct fault *why)
 {
+    if (why->code != FAULT_DISK_FULL)
+        why->code = FAULT_UNAVAILABLE;         /* the sender may try again */
     for (struct unit *u = first; u != NULL; u = u->next) {
-        if (!u->writes || u->result < 0)
+        if (u->result < 0)
             continue;
         u->result = -1;
         u->why = *why;
@@ -83,10 +94,9 @@ static int group_run(void *arg, UNUSED struct fault *unused)
 
     for (struct unit *u = g->first; u != NULL; u = u->next) {
         if (u->writes && !begun) {
-            begun = engine_begin(g->engine, &why) == 0;
+            begun = engine_recover(g->engine, &why) == 0 && engine_begin(g->engine, &why) == 0;
             if (!begun) {
-                fail_writes(u, &why);
-                g->broken = true;
+                fail_group(u, &why);
                 return 0;
             }
         }
@@ -95,13 +105,10 @@ static int group_run(void *arg, UNUSED struct fault *unused)
         else
             u->result = u->run(g->engine, u->arg, &u->why);
     }
-    if (begun && engine_commit(g->engine, &why) < 0) {
-        if (why.code != FAULT_DISK_FULL)
-            why.code = FAULT_UNAVAILABLE;      /* the sender may try again */
-        fail_writes(g->first, &why);
-        g->broken = true;
-    }
-    g->changed = begun && !g->broken;
+    g->failed = begun && engine_commit(g->engine, &why) < 0;
+    if (g->failed)
+        fail_group(g->first, &why);
+    g->changed = begun && !g->failed;
     g->modseq = engine_modseq(g->engine);
     return 0;
 }
@@ -132,10 +139,10 @@ static int reopen(void *arg, struct fault *why)
     struct reopening *r = arg;
 
     engine_close(&r->engine);
-    return engine_open(r->path, r->key, NULL, &r->engine, why);
+    return engine_open(r->path, r->key, &box_engine, &r->engine, why);
 }
 
-/* After a failed commit: what the disk really holds is read again. */
+/* A handle that met damage is of no more use. */
 static void box_reopen(struct box *b)
 {
     struct reopening r = { .engine = b->engine, .key = b->key };
@@ -162,7 +169,7 @@ static void group_finish(struct unit *first)
     }
 }
 
-static void group_fail(struct unit *first, enum fault_code code, const char *text)
+static void group_refuse(struct unit *first, enum fault_code code, const char *text)
 {
     for (struct unit *u = first; u != NULL; u = u->next) {
         u->result = -1;
@@ -177,16 +184,18 @@ static void box_work_once(struct box *b)
     struct fault why;
 
     if (fiber_mutex_lock(&b->lock, DEADLINE_NEVER, &why) < 0) {
-        group_fail(g.first, FAULT_UNAVAILABLE, "mailbox is closing");
+        group_refuse(g.first, FAULT_UNAVAILABLE, "mailbox is closing");
         group_finish(g.first);
         return;
     }
     g.engine = b->engine;
     if (g.engine == NULL)
-        group_fail(g.first, FAULT_CLOSED, "mailbox is locked");
+        group_refuse(g.first, FAULT_CLOSED, "mailbox is locked");
     else if (pool_run(OFFLOAD_DB, group_run, &g, &why) < 0)
-        group_fail(g.first, FAULT_UNAVAILABLE, "too much to do");
-    if (g.broken)
+        group_refuse(g.first, FAULT_UNAVAILABLE, "too much to do");
+    if (g.failed)
+        log_event(LOG_ERROR, "box.commit_failed", F_STR("alias", b->alias_id), F_FAULT(&g.first->why));
+    if (b->engine != NULL && engine_is_broken(b->engine))
         box_reopen(b);
     fiber_mutex_unlock(&b->lock);
     if (g.changed) {
@@ -238,7 +247,11 @@ static int alone_run(void *arg, struct fault *why)
 {
     struct alone *a = arg;
 
-    return a->fn(a->engine, a->arg, why);
+    int r = engine_recover(a->engine, why) < 0 ? -1 : a->fn(a->engine, a->arg, why);
+
+    if (r < 0)
+        soften(why);
+    return r;
 }
 
 int box_run_alone(struct box *b, unit_fn fn, void *arg, struct fault *why)
@@ -250,8 +263,8 @@ int box_run_alone(struct box *b, unit_fn fn, void *arg, struct fault *why)
         return -1;
     a.engine = b->engine;
     r = a.engine == NULL ? fault_set(why, FAULT_CLOSED, "mailbox is locked") : pool_run(OFFLOAD_DB, alone_run, &a, why);
-    if (r < 0 && why->code == FAULT_UNAVAILABLE && a.engine != NULL)
-        box_reopen(b);                         /* a commit has failed */
+    if (a.engine != NULL && engine_is_broken(a.engine))
+        box_reopen(b);
     fiber_mutex_unlock(&b->lock);
     return r;
 }
