@@ -65,6 +65,61 @@ TEST(engine_fault, a_failed_commit_leaves_nothing_and_needs_reopening)
     CHECK(box_verify(t, &b));
 }
 
+TEST(engine_fault, reads_go_on_and_writes_wait_until_it_has_recovered)
+{
+    static const struct { enum fault_kind kind; enum fault_code want; } row[] = {
+        { FAULT_SYNC, FAULT_IO }, { FAULT_WRITE, FAULT_IO }, { FAULT_FULL, FAULT_DISK_FULL }, { FAULT_SHORT_WRITE, FAULT_IO } };
+    AUTO(box_free) struct box b;
+
+    REQUIRE(box_new(t, &b));
+    for (size_t i = 0; i < COUNT(row); i++) {
+        unsigned failed = 0;
+        for (unsigned n = 1; n < 60; n++) {
+            struct fault why = { 0 };
+            uint32_t before = count_messages(t, &b);
+            if (append_group(t, &b, row[i].kind, n, &why) >= 0)
+                break;
+            failed++;
+            CHECK_INT(before, count_messages(t, &b));
+            fault_vfs_arm(row[i].kind, 1);
+            CHECK_ROW(i, engine_recover(b.e, &why) < 0 && why.code == row[i].want);
+            CHECK_INT(before, count_messages(t, &b));
+            CHECK_FAULT(FAULT_UNAVAILABLE, engine_begin(b.e, &why), &why);
+            fault_vfs_arm(FAULT_NOTHING, 0);
+            REQUIRE_OK(engine_recover(b.e, &why), &why);
+            CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "after", "body"), 0));
+            CHECK_INT(before + 1, count_messages(t, &b));
+        }
+        CHECK_ROW(i, failed > 0);
+    }
+    CHECK(box_verify(t, &b));
+}
+
+/* The process dies before it has recovered: what the failed commit left must not be taken for something that was acknowledged by
+ * anybody, and what was acknowledged is there.                                                                                  */
+TEST(engine_fault, a_log_left_behind_is_settled_at_the_next_open)
+{
+    const struct engine_options alone = { .mode = ENGINE_WRITE, .alone = true };
+    AUTO(box_free) struct box b;
+    struct fault why = { 0 };
+    char wal[160], kept[160], command[400];
+
+    REQUIRE(box_new(t, &b));
+    CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "acknowledged", "body"), 0));
+    (void)snprintf(wal, sizeof(wal), "%s-wal", b.path);
+    (void)snprintf(kept, sizeof(kept), "%s-kept", b.path);
+    (void)snprintf(command, sizeof(command), "cp %s %s", wal, kept);
+    REQUIRE(system(command) == 0);     /* the log as a killed process leaves it */
+    engine_close(&b.e);
+    REQUIRE(rename(kept, wal) == 0);
+    REQUIRE_OK(engine_open(b.path, b.key, &alone, &b.e, &why), &why);
+    CHECK_INT(1, count_messages(t, &b));
+    (void)snprintf(command, sizeof(command), "%s-shm", b.path);
+    CHECK(access(command, F_OK) != 0);
+    CHECK(box_append(t, &b, "INBOX", message_text(t->arena, "more", "body"), 0));
+    CHECK(box_verify(t, &b));
+}
+
 /* ---- killed ---------------------------------------------------------------------------------------------- */
 
 static void child_appends(struct test *t, const char *path, struct secret *key, int acknowledge, unsigned kill_at)

@@ -22,13 +22,15 @@ struct group {
     bool ok[GROUP_MAX];
     struct waiting *member[GROUP_MAX];
     size_t count;
+    struct fault why;                          /* of items that are not ok */
 };
 
-static int group_commit(void *arg, struct fault *why)
+static int group_commit(void *arg, UNUSED struct fault *why)
 {
     struct group *g = arg;
 
-    return sealed_commit(server.sealed, g->writers, g->ok, g->count, why);
+    ignore_result(sealed_commit(server.sealed, g->writers, g->ok, g->count, &g->why));
+    return 0;
 }
 
 static void group_take(struct group *g)
@@ -51,18 +53,17 @@ static void committer(UNUSED void *arg)
     if (g == NULL)
         abort();
     while (first != NULL) {
-        struct fault why = { .code = FAULT_INVALID, .text = "item is incomplete" };
         uint64_t started = clock_now_us();
 
         group_take(g);
-        ignore_result(pool_run(OFFLOAD_DB, group_commit, g, &why));     /* each item's own flag tells */
+        ignore_result(pool_run(OFFLOAD_DB, group_commit, g, &g->why));  /* each item's own flag tells */
         metric_observe_us(server.group_us, clock_now_us() - started);
         for (size_t i = 0; i < g->count; i++) {
             struct waiting *w = g->member[i];
 
             sealed_write_abort(&g->writers[i]);        /* only when the pool refused the work */
             w->ok = g->ok[i];
-            w->why = why;
+            w->why = g->why;
             w->done = true;
             fiber_event_signal(&w->ready);
         }

@@ -57,14 +57,14 @@ def may_mount():
 
 
 class SmallDisk:
-    """A folder's contents on a tmpfs of `megabytes`, until it is closed; then they are back where they were."""
+    """A folder's contents on a tmpfs with `megabytes` to spare, until it is closed; then they are back where they were."""
 
-    def __init__(self, folder, megabytes, names=None):
-        self.folder, self.names = folder, names
+    def __init__(self, folder, megabytes):
+        self.folder = folder
         self.filler = folder + "/filler"
         copy = folder + ".copy"
-        shutil.copytree(folder, copy) if os.path.isdir(folder) else os.makedirs(copy)
-        os.makedirs(folder, exist_ok=True)
+        shutil.copytree(folder, copy)
+        megabytes += int(subprocess.run(["du", "-sm", copy], capture_output=True, check=True).stdout.split()[0])
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%dm,mode=700" % megabytes, "none", folder], check=True)
         shutil.copytree(copy, folder, dirs_exist_ok=True)
         shutil.rmtree(copy)
