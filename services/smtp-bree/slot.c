@@ -42,9 +42,9 @@ static void give_to_owner(int fd, const char *path, struct arena *in)
 }
 
 /* 1: ours, 0: another runner has it. */
-static int slot_lock(struct slice prefix, unsigned number, struct arena *in, int *out, struct fault *why)
+static int slot_lock(const char *folder, unsigned number, struct arena *in, int *out, struct fault *why)
 {
-    const char *path = arena_cstr(in, arena_printf(in, "%.*s-runner-%u", SLICE(prefix), number));
+    const char *path = arena_cstr(in, arena_printf(in, "%s/queue-runner-%u", folder, number));
     AUTO(fd_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     if (fd < 0)
@@ -86,13 +86,15 @@ static struct slice boot_id(struct arena *in)
 int slot_take(struct slice store_uri, const char *folder, struct arena *in, struct slice *identity, struct fault *why)
 {
     bool embedded = folder[0] == '\0' && slice_has_prefix(store_uri, LIT("embedded:"));
-    struct slice prefix = embedded ? slice_tail(store_uri, sizeof("embedded:") - 1) : arena_printf(in, "%s/queue", folder), boot;
+    struct slice boot;
     int fd = -1, r = 0;
 
     if (!embedded && folder[0] == '\0')
         return 0;
+    if (embedded)
+        folder = dirname(arena_cstr(in, slice_tail(store_uri, sizeof("embedded:") - 1)));
     for (unsigned i = 0; i < SLOTS_MAX && r == 0; i++)
-        r = slot_lock(prefix, i, in, &fd, why);
+        r = slot_lock(folder, i, in, &fd, why);
     if (r <= 0)
         return r;
     if (slot_identity(fd, in, identity, why) < 0) {
