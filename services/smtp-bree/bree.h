@@ -95,6 +95,7 @@ struct connection {
     struct arena *arena;
     struct destination *destination;
     uint64_t idle_since_ms;
+    bool was_idle;                             /* taken from the idle ones: the remote may have closed it meanwhile */
     struct connection *next;
 };
 struct wanted {

@@ -29,6 +29,7 @@ struct world {
     void (*run)(struct world *w);
     /* what the servers saw */
     unsigned connections, messages;
+    bool says_good_bye;                        /* to the second message of a connection */
     char rcpts[1000], from[300];
     struct buf content;
 };
@@ -51,6 +52,8 @@ static struct smtp_reply remote_mail(struct smtp_session *s, const struct smtp_m
     struct world *w = world_of(s);
 
     (void)snprintf(w->from, sizeof(w->from), "%.*s", SLICE(mail->from.address));
+    if (w->says_good_bye && s->user != NULL)
+        return SMTP_REPLY(421, "4.4.2", "Idle for too long");
     return SMTP_OK;
 }
 
@@ -82,6 +85,7 @@ static struct smtp_reply remote_chunk(struct smtp_session *s, struct slice bytes
 static struct smtp_reply remote_end(struct smtp_session *s)
 {
     world_of(s)->messages++;
+    s->user = world_of(s);
     return SMTP_OK;
 }
 
@@ -358,6 +362,35 @@ static void run_reuse(struct world *w)
 TEST(bree, keeps_a_connection)
 {
     in_world(t, run_reuse, SMTP_EXT_8BITMIME);
+}
+
+/* A kept connection that the remote gives up says nothing about the message. */
+static void run_given_up(struct world *w)
+{
+    struct email_recipient to = { .address = LIT("ann@" HERE) };
+    struct test *t = w->t;
+    size_t count;
+    struct email_doc *all;
+
+    w->says_good_bye = true;
+    for (int i = 0; i < 3; i++)
+        enqueue(w, &to, 1, "");
+    while (run_one(w))
+        continue;
+    CHECK_INT(3, w->messages);
+    CHECK_INT(3, w->connections);
+    all = list(w, &count);
+    CHECK_INT(3, count);
+    for (size_t i = 0; i < count; i++) {
+        CHECK_STR("sent", all[i].status);
+        CHECK_INT(1, all[i].attempts);
+    }
+}
+
+TEST(bree, sends_again_when_a_kept_connection_was_given_up)
+{
+    in_world(t, run_given_up, SMTP_EXT_8BITMIME);
+    in_world(t, run_given_up, SMTP_EXT_8BITMIME | SMTP_EXT_CHUNKING);
 }
 
 /* Killed after the first destination answered: the lease runs out, another runner goes on where it stopped. */

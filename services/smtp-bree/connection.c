@@ -167,7 +167,9 @@ int connection_get(const struct wanted *wanted, struct deadline until, struct co
     if (destination_enter(wanted->domain, until, &d, why) < 0)
         return -1;
     c = find_idle(wanted, until, in);
-    if (c == NULL)
+    if (c != NULL)
+        c->was_idle = true;
+    else
         c = open_new(wanted, until, refusal, in, why);
     if (c == NULL) {
         destination_leave(d);

@@ -120,19 +120,44 @@ static unsigned parse_ret(struct slice text)
     return slice_equal_nocase(text, LIT("FULL")) ? SMTP_RET_FULL : slice_equal_nocase(text, LIT("HDRS")) ? SMTP_RET_HDRS : SMTP_RET_NONE;
 }
 
-static int transact(struct job *job, struct batch *b, struct connection *c, struct deadline until, struct fault *why)
+/* *begun: the remote may have taken the message. */
+static int transact(struct job *job, struct batch *b, struct connection *c, struct deadline until, bool *begun, struct fault *why)
 {
     AUTO(message_close) struct message_source *source = NULL;
+    int r;
     struct smtp_client_mail mail = {
         .from = job->from, .size = job->header.n + job->body_bytes, .eight_bit = job->email.is_8bit,
         .smtputf8 = job->email.is_smtputf8, .requiretls = job->email.require_tls, .ret = (enum smtp_ret)parse_ret(job->email.dsn_return),
         .envid = job->email.dsn_id, .rcpts = b->rcpts, .rcpt_count = b->count, .pull = message_pull,
     };
 
+    *begun = false;
     if (message_open(job, until, &source, why) < 0)
         return -1;
     mail.arg = source;
-    return smtp_client_send(c->to.client, &mail, job->arena, until, why);
+    r = smtp_client_send(c->to.client, &mail, job->arena, until, why);
+    *begun = mail.data_sent;
+    return r;
+}
+
+/* The remote had given up a connection that waited here: it is gone, or its good-bye (421) was the only answer. That says nothing
+ * about the message, which goes over another connection at once.                                                              */
+static bool was_given_up(const struct connection *c, const struct batch *b, int sent, const struct fault *trouble)
+{
+    if (!c->was_idle || smtp_client_is_usable(c->to.client))
+        return false;
+    for (size_t i = 0; i < b->count; i++)
+        if (b->rcpts[i].reply.code != 0 && b->rcpts[i].reply.code != 421)
+            return false;
+    return sent == 0 || trouble->code == FAULT_CLOSED || trouble->code == FAULT_IO;
+}
+
+static void forget_replies(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        b->rcpts[i].reply = SMTP_OK;
+        b->rcpts[i].accepted = false;
+    }
 }
 
 /* A server that knows DSN has been told what to report and does it itself (RFC 3461 5.2.1). */
@@ -174,17 +199,26 @@ static void batch_talk(struct job *job, struct batch *b, struct deadline until, 
 {
     struct wanted wanted = { b->domain, job->email.require_tls };
     struct fault trouble;
+    bool begun;
+    int sent;
 
     if (b->domain.n == 0) {
         *all = SMTP_REPLY(550, "5.1.3", "The recipient has no domain");
         return;
     }
-    if (connection_get(&wanted, until, c, all, job->arena, &trouble) < 0) {
-        if (all->code == 0)
-            *all = trouble_reply(job->arena, &trouble);
-        return;
+    for (;;) {
+        if (connection_get(&wanted, until, c, all, job->arena, &trouble) < 0) {
+            if (all->code == 0)
+                *all = trouble_reply(job->arena, &trouble);
+            return;
+        }
+        sent = transact(job, b, *c, until, &begun, &trouble);
+        if (begun || !was_given_up(*c, b, sent, &trouble))
+            break;
+        forget_replies(b);
+        connection_put(c);
     }
-    if (transact(job, b, *c, until, &trouble) == 0)
+    if (sent == 0)
         return;
     if (trouble.code == FAULT_INVALID)
         *all = (struct smtp_reply){ 554, "5.6.0", arena_copy(job->arena, slice_of(trouble.text)) };
