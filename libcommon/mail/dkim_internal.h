@@ -13,6 +13,9 @@ struct dkim_key {
     enum dkim_algorithm algorithm;
 };
 
+/* dkim_key.c: another owner of the same key */
+struct dkim_key *dkim_key_again(const struct dkim_key *k);
+
 /* dkim_sign.c */
 int dkim_sign_data(const struct dkim_key *k, struct slice data, struct arena *a, struct slice *out, struct fault *why) MUST_CHECK;
 void dkim_append_folded(struct buf *out, struct slice base64);

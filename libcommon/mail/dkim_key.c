@@ -38,6 +38,16 @@ int dkim_key_parse(struct slice pem, struct dkim_key **out, struct fault *why)
     return 0;
 }
 
+struct dkim_key *dkim_key_again(const struct dkim_key *k)
+{
+    struct dkim_key *again = malloc(sizeof(*again));
+
+    if (again == NULL || EVP_PKEY_up_ref(k->pkey) != 1)
+        abort();
+    *again = *k;
+    return again;
+}
+
 enum dkim_algorithm dkim_key_algorithm(const struct dkim_key *k)
 {
     return k->algorithm;

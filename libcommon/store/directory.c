@@ -1,4 +1,4 @@
-/* directory.c - see directory.h. Entries are documents by key ("d" name, "a" domain-id name), or
+/* directory.c - see directory.h. Entries are documents by key ("d" name, "i" domain-id, "a" domain-id name), or
  * the knowledge that there is none. */
 #include "store/directory.h"
 
@@ -104,6 +104,17 @@ int directory_get_domain(struct directory *d, struct slice name, struct arena *i
     struct slice key = arena_printf(in, "d %.*s", SLICE(name));
 
     if (get(d, DOMAINS, key, store_filter_text(in, "name", name), until, &doc, why) < 0)
+        return -1;
+    return domain_parse(doc, in, out, why);
+}
+
+int directory_find_domain(struct directory *d, struct slice id, struct arena *in,
+                          struct deadline until, struct domain_doc *out, struct fault *why)
+{
+    AUTO(json_release) json_t *doc = NULL;
+    struct slice key = arena_printf(in, "i %.*s", SLICE(id));
+
+    if (get(d, DOMAINS, key, store_filter_id(in, id), until, &doc, why) < 0)
         return -1;
     return domain_parse(doc, in, out, why);
 }

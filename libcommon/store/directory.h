@@ -1,7 +1,7 @@
 /* directory.h - domains and aliases as the mail path looks them up, remembered for a second or two.
  *
  * Owns      copies of documents, positive and negative answers, at most DIRECTORY_MAX.
- * Used by   mx, smtp, login.
+ * Used by   mx, smtp, smtp-bree, login.
  * Threads   the loop thread; suspends when it has to ask the store.
  *
  * An answer is at most `ttl_ms` old; directory_forget drops it at once (events alias:<id>, config).
@@ -21,6 +21,10 @@ void directory_free(struct directory **d);
 int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
                          struct deadline until, struct domain_doc *out,
                          struct fault *why) MUST_CHECK SUSPENDS;
+/* The same by id. */
+int directory_find_domain(struct directory *d, struct slice id, struct arena *in,
+                          struct deadline until, struct domain_doc *out,
+                          struct fault *why) MUST_CHECK SUSPENDS;
 /* FAULT_NOT_FOUND: no such alias. "*" asks for the catch-all. */
 int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name,
                         struct arena *in, struct deadline until, struct alias_doc *out,

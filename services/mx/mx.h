@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "mail/arc.h"
+#include "mail/dkim_keyring.h"
 #include "net/redis.h"
 #include "net/smtp_server.h"
 #include "net/spool.h"
@@ -59,6 +60,7 @@ struct mx {
     struct tls_server *tls;
     struct tls_client *tls_out;
     struct dkim_key *seal_key;                /* NULL: the domains' own keys seal */
+    struct dkim_keyring *keys;                /* those; NULL without HELPER_ENCRYPTION_KEY */
     struct smtp_server *smtp;
     struct listener *listener;
     struct secret *mark_key, *rpc_secret;

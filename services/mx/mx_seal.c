@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 
 #include "mail/arc.h"
-#include "mail/field_crypt.h"
 #include "rt/dns.h"
 #include "rt/offload.h"
 
@@ -37,6 +36,8 @@ int mx_seal_open(struct mx *mx, struct fault *why)
 {
     AUTO(buf_wipe) struct buf pem = BUF_INIT(KEY_FILE_MAX);
 
+    if (mx->config->helper_key != NULL)
+        mx->keys = dkim_keyring_new(mx->config->helper_key);
     if (mx->config->dkim_key_path[0] == '\0')
         return 0;
     if (read_file(mx->config->dkim_key_path, &pem, why) < 0)
@@ -47,6 +48,7 @@ int mx_seal_open(struct mx *mx, struct fault *why)
 void mx_seal_close(struct mx *mx)
 {
     dkim_key_free(&mx->seal_key);
+    dkim_keyring_free(&mx->keys);
 }
 
 struct seal_key {
@@ -77,18 +79,13 @@ static int take_domain_key(struct mx_mail *m, const struct mx_target *t, struct 
                            struct fault *why)
 {
     struct domain_doc d;
-    struct slice pem;
-    char label[64];
 
-    if (domain_find(m->mx->store, slice_of(t->domain_id), m->arena, m->until, &d, why) < 0)
+    if (directory_find_domain(m->mx->directory, slice_of(t->domain_id), m->arena, m->until, &d,
+                              why) < 0)
         return -1;
-    if (d.dkim_private_key.n == 0 || m->mx->config->helper_key == NULL || !is_published(m, &d))
+    if (d.dkim_private_key.n == 0 || m->mx->keys == NULL || !is_published(m, &d))
         return 0;
-    (void)snprintf(label, sizeof(label), "dkim %s", d.id);
-    if (field_decrypt(m->arena, m->mx->config->helper_key, label, d.dkim_private_key, &pem, why) <
-        0)
-        return -1;
-    if (dkim_key_parse(pem, &out->owned, why) < 0)
+    if (dkim_keyring_get(m->mx->keys, d.id, d.dkim_private_key, &out->owned, why) < 0)
         return -1;
     out->key = out->owned;
     out->domain = d.name;

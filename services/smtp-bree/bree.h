@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "mail/dkim_keyring.h"
 #include "mail/dsn.h"
 #include "net/redis.h"
 #include "net/smtp_route.h"
@@ -19,6 +20,7 @@
 #define HEADER_MAX        ((size_t)256 << 10)
 #define TRANSACTION_RCPTS 100                  /* RFC 5321 4.5.3.1.8 */
 #define IDLE_CONNECTION_MS 10000u
+#define BODY_KEPT_MAX     ((size_t)64 << 10)
 
 struct config {
     const char *store_uri, *store_key_file;
@@ -41,6 +43,8 @@ struct config {
 struct bree {
     const struct config *config;
     struct store *store;
+    struct directory *directory;               /* domains, as they were a second ago */
+    struct dkim_keyring *keys;
     struct redis *redis;
     struct tls_client *tls;
     struct fiber_event wake;
@@ -68,6 +72,7 @@ struct job {
     struct buf header;                         /* as it goes out: signed, Bcc gone; with the blank line */
     uint64_t body_at;                          /* where the body begins in the blob */
     uint64_t body_bytes;
+    struct buf body;                           /* all of it when it is small, else empty */
     struct slice from;                         /* envelope sender as it goes out: rewritten when the domain takes bounces */
     uint64_t leased_at_ms;                     /* monotonic: when the lease was taken or renewed */
     json_t *delivery;                          /* entry to write with the final state, or NULL */

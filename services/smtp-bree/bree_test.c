@@ -163,6 +163,8 @@ static int world_open(struct world *w, struct fault *why)
     metrics = true;
     if (store_open(&so, &bree.store, why) < 0 || tls_client_new(NULL, &bree.tls, why) < 0 || open_listeners(w, why) < 0)
         return -1;
+    bree.directory = directory_new(bree.store, 0);
+    bree.keys = dkim_keyring_new(w->config.helper_key);
     return add_domain(w, why);
 }
 
@@ -176,6 +178,8 @@ static void world_close(struct world *w)
     smtp_server_drain(w->server, deadline_in_ms(TALK_MS));
     smtp_server_free(&w->server);
     tls_client_unref(&bree.tls);
+    directory_free(&bree.directory);
+    dkim_keyring_free(&bree.keys);
     store_close(&bree.store);
     secret_unref(&w->config.helper_key);
     secret_unref(&w->config.srs_secret);
@@ -224,7 +228,7 @@ static void enqueue(struct world *w, struct email_recipient *to, size_t count, c
 /* Claims what is due and runs it. False when nothing is. */
 static bool run_one(struct world *w)
 {
-    struct job job = { .arena = w->t->arena, .header = BUF_INIT(HEADER_MAX), .leased_at_ms = clock_now_ms() };
+    struct job job = { .arena = w->t->arena, .header = BUF_INIT(HEADER_MAX), .body = BUF_INIT(BODY_KEPT_MAX), .leased_at_ms = clock_now_ms() };
     struct fault why;
 
     if (email_claim(bree.store, LIT("test"), bree.config->lease_ms, job.arena, deadline_in_ms(TALK_MS), &job.email, &why) < 0)
@@ -232,6 +236,7 @@ static bool run_one(struct world *w)
     job_run(&job);
     json_release(&job.delivery);
     buf_free(&job.header);
+    buf_free(&job.body);
     return true;
 }
 
@@ -449,6 +454,7 @@ static void update_domain(struct world *w, const char *field, const json_t *valu
 
     store_set_json(u, field, value);
     CHECK_OK(store_update(bree.store, DOMAINS, store_filter_id(t->arena, slice_of(w->domain.id)), u, STORE_ONE, deadline_in_ms(TALK_MS), NULL, &why), &why);
+    directory_forget(bree.directory);
 }
 
 static void run_policy(struct world *w)

@@ -38,6 +38,7 @@ static void job_free(struct job **jp)
         return;
     json_release(&job->delivery);
     buf_free(&job->header);
+    buf_free(&job->body);
     arena_free(&job->arena);
     free(job);
 }
@@ -51,6 +52,7 @@ static int claim_one(struct job **out, struct fault *why)
         abort();
     job->arena = arena_new(0);
     job->header = BUF_INIT(HEADER_MAX);
+    job->body = BUF_INIT(BODY_KEPT_MAX);
     job->leased_at_ms = clock_now_ms();
     if (email_claim(bree.store, slice_of(bree.name), config.lease_ms, job->arena, deadline_in_ms(30000), &job->email, why) < 0)
         return why->code == FAULT_NOT_FOUND ? 0 : -1;
@@ -208,6 +210,8 @@ static int start(UNUSED void *arg, struct fault *why)
     make_metrics();
     if (store_open(&store, &bree.store, why) < 0 || open_redis(why) < 0)
         return -1;
+    bree.directory = directory_new(bree.store, 0);
+    bree.keys = dkim_keyring_new(config.helper_key);
     choose_name();
     if (tls_client_new(config.ca_path[0] != '\0' ? config.ca_path : NULL, &bree.tls, why) < 0)
         return -1;
@@ -220,6 +224,8 @@ static void drain(UNUSED void *arg, UNUSED struct deadline until)
     fiber_event_broadcast(&bree.wake);
     fiber_group_join(&bree.workers);           /* each ends its transaction; service_run's own limit stands behind it */
     connections_close(true);
+    directory_free(&bree.directory);
+    dkim_keyring_free(&bree.keys);
     store_close(&bree.store);
 }
 

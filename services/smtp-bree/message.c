@@ -6,7 +6,6 @@
 
 #include "base/encode.h"
 #include "mail/dkim.h"
-#include "mail/field_crypt.h"
 
 /* ---- the header ---------------------------------------------------------------------------------- */
 
@@ -52,6 +51,13 @@ struct first_pass {
     bool in_body;
 };
 
+/* A small body stays in memory, so that it is read once only. */
+static void keep_body(struct job *job, struct slice piece)
+{
+    if (job->body_bytes > BODY_KEPT_MAX || buf_append(&job->body, piece) < 0)
+        buf_free(&job->body);
+}
+
 static int take(struct first_pass *p, struct slice piece, struct fault *why)
 {
     ptrdiff_t blank;
@@ -60,6 +66,7 @@ static int take(struct first_pass *p, struct slice piece, struct fault *why)
         if (p->signer != NULL)
             dkim_signer_body(p->signer, piece);
         p->job->body_bytes += piece.n;
+        keep_body(p->job, piece);
         return 0;
     }
     if (buf_append(&p->head, piece) < 0)
@@ -90,15 +97,9 @@ static int read_all(struct first_pass *p, struct deadline until, struct fault *w
 
 static int load_key(struct job *job, struct dkim_key **key, struct fault *why)
 {
-    struct slice pem;
-    char label[64];
-
     if (job->domain.dkim_private_key.n == 0)
         return 0;
-    (void)snprintf(label, sizeof(label), "dkim %s", job->domain.id);
-    if (field_decrypt(job->arena, bree.config->helper_key, label, job->domain.dkim_private_key, &pem, why) < 0)
-        return -1;
-    return dkim_key_parse(pem, key, why);
+    return dkim_keyring_get(bree.keys, job->domain.id, job->domain.dkim_private_key, key, why);
 }
 
 static int finish(struct first_pass *p, struct fault *why)
@@ -142,7 +143,7 @@ struct message_source {
     struct deadline until;
     struct store_reader *blob;
     uint64_t skip;                             /* raw header bytes before the body */
-    bool header_given;
+    bool header_given, body_given;             /* body_given: of one that was kept */
 };
 
 int message_open(struct job *job, struct deadline until, struct message_source **out, struct fault *why)
@@ -153,11 +154,13 @@ int message_open(struct job *job, struct deadline until, struct message_source *
     if (s == NULL)
         abort();
     *s = (struct message_source){ .job = job, .until = until, .skip = job->body_at };
+    *out = s;
+    if (job->body.n == job->body_bytes)
+        return 0;
     if (store_blob_open(bree.store, job->email.blob, until, &s->blob, &size, why) < 0) {
-        free(s);
+        message_close(out);
         return -1;
     }
-    *out = s;
     return 0;
 }
 
@@ -169,6 +172,11 @@ int message_pull(void *source, struct slice *piece, struct fault *why)
         s->header_given = true;
         *piece = buf_slice(&s->job->header);
         return 1;
+    }
+    if (s->blob == NULL) {
+        *piece = s->body_given ? SLICE_NONE : buf_slice(&s->job->body);
+        s->body_given = true;
+        return piece->n > 0;
     }
     for (;;) {
         size_t skip;
