@@ -1,39 +1,31 @@
 /* login.c - see login.h.
  *
- * Owns      struct login: cache, failure counters, the mutex that keeps Argon2id at one a time.
+ * Owns      struct login: the cache, the counters of guesses, the mutex that keeps Argon2id at one a time.
  * Called by the protocol daemons for each login. FAULT_DENIED, FAULT_LIMIT, FAULT_UNAVAILABLE. Suspends.
  */
 #include "mail/login.h"
-
-#include <arpa/inet.h>
 
 #include "base/encode.h"
 #include "base/json.h"
 #include "base/map.h"
 #include "mail/keys.h"
-#include "net/redis.h"
+#include "mail/login_guess.h"
 #include "rt/fiber.h"
 #include "rt/offload.h"
 #include "store/models.h"
 
-#define FAILURE_WINDOW_MS 3600000
-#define FAILURES_KEPT     10000        /* addresses and what they tried, counted in this process */
-#define DENIED_AFTER_MS   300          /* a refusal takes at least this: room for several passwords' Argon2id */
-#define TOUCH_MS          3600000
+#define DENIED_AFTER_MS 300            /* a refusal takes a multiple of this: room for several passwords' Argon2id */
 
 struct cached {
-    unsigned char tag[32];             /* keyed hash of alias and password */
     struct secret *data_key;
     char wrap_id[25];
-    uint64_t until_ms, touched_ms;
+    uint64_t until_ms;
 };
-
-struct failures { unsigned count; uint64_t until_ms; };
 
 struct login {
     struct login_options options;
-    struct map *cache;                 /* alias id and tag, hex -> struct cached */
-    struct map *failures;              /* client network -> struct failures */
+    struct map *cache;                 /* id of alias or domain, and keyed hash of the password -> struct cached */
+    struct guesses *guesses;
     struct fiber_mutex hashing;
     unsigned char tag_key[32];
 };
@@ -48,7 +40,7 @@ struct login *login_new(const struct login_options *options)
     if (l->options.cache_ms == 0)
         l->options.cache_ms = 5 * 60000;
     l->cache = map_new();
-    l->failures = map_new();
+    l->guesses = guesses_new(options->redis, 0);
     fiber_mutex_init(&l->hashing);
     random_bytes(l->tag_key, sizeof(l->tag_key));
     return l;
@@ -75,9 +67,9 @@ static void cache_drop(struct login *l, bool (*wanted)(struct slice key, const s
         cached_free(map_remove(l->cache, keys[i]));
 }
 
-static bool is_of_alias(struct slice key, UNUSED const struct cached *c, struct slice alias_id)
+static bool is_of_owner(struct slice key, UNUSED const struct cached *c, struct slice id)
 {
-    return slice_has_prefix(key, alias_id);
+    return slice_has_prefix(key, id);
 }
 
 static bool is_any(UNUSED struct slice key, UNUSED const struct cached *c, UNUSED struct slice arg)
@@ -90,38 +82,21 @@ static bool is_old(UNUSED struct slice key, const struct cached *c, UNUSED struc
     return c->until_ms <= clock_now_ms();
 }
 
-void login_forget(struct login *l, struct slice alias_id)
+void login_forget(struct login *l, struct slice id)
 {
-    cache_drop(l, is_of_alias, alias_id);
+    cache_drop(l, is_of_owner, id);
 }
 
 void login_free(struct login **l)
 {
-    size_t cursor = 0;
-    void *value;
-
     if (*l == NULL)
         return;
     cache_drop(*l, is_any, SLICE_NONE);
-    while (map_next((*l)->failures, &cursor, NULL, &value) == 1)
-        free(value);
     map_free(&(*l)->cache);
-    map_free(&(*l)->failures);
+    guesses_free(&(*l)->guesses);
     memory_wipe(*l, sizeof(**l));
     free(*l);
     *l = NULL;
-}
-
-/* ---- guessers ------------------------------------------------------------------------------------ */
-
-/* IPv6 hosts own a /64: counting single addresses would count nothing. */
-static struct slice client_network(struct arena *a, const char *ip)
-{
-    unsigned char raw[16];
-
-    if (inet_pton(AF_INET6, ip, raw) != 1)
-        return arena_copy(a, slice_of(ip));
-    return arena_printf(a, "%.*s::/64", SLICE(hex_encode(a, slice_make(raw, 8))));
 }
 
 static bool is_exempt(const struct login *l, const char *ip)
@@ -129,107 +104,23 @@ static bool is_exempt(const struct login *l, const char *ip)
     return l->options.exempt_loopback && (strncmp(ip, "127.", 4) == 0 || strcmp(ip, "::1") == 0);
 }
 
-static struct failures *local_failures(struct login *l, struct slice network)
-{
-    struct failures *f = map_find(l->failures, network);
-
-    if (f != NULL && f->until_ms <= clock_now_ms())
-        *f = (struct failures){ 0 };
-    return f;
-}
-
-static struct slice failure_key(struct arena *a, struct slice network)
-{
-    return arena_printf(a, "auth_limit_production:%.*s", SLICE(network));
-}
-
-static unsigned failures_count(struct login *l, struct slice network, struct arena *a)
-{
-    const struct failures *f = local_failures(l, network);
-    unsigned here = f != NULL ? f->count : 0;
-    struct redis_reply reply;
-    struct fault ignored;
-    uint32_t there = 0;
-
-    if (l->options.redis != NULL &&
-        redis_command(l->options.redis, REDIS_ARGV(LIT("GET"), failure_key(a, network)), a, &reply, &ignored) == 0 &&
-        reply.kind == REDIS_TEXT && !slice_to_u32(reply.text, 1000000, &there))
-        there = 0;
-    return there > here ? there : here;
-}
-
-static bool failures_are_full(struct login *l)
-{
-    AUTO(arena_free) struct arena *a = NULL;
-    struct slice key, *old;
-    size_t cursor = 0, n = 0;
-    void *value;
-
-    if (map_count(l->failures) < FAILURES_KEPT)
-        return false;
-    a = arena_new(0);
-    old = ARENA_ARRAY(a, struct slice, map_count(l->failures));
-    while (map_next(l->failures, &cursor, &key, &value) == 1)
-        if (((struct failures *)value)->until_ms <= clock_now_ms())
-            old[n++] = arena_copy(a, key);
-    for (size_t i = 0; i < n; i++)
-        free(map_remove(l->failures, old[i]));
-    return n == 0;
-}
-
-static void failures_add(struct login *l, struct slice key)
-{
-    struct failures *f = local_failures(l, key);
-
-    if (f == NULL && failures_are_full(l))
-        return;                        /* Redis still counts */
-    if (f == NULL) {
-        f = calloc(1, sizeof(*f));
-        if (f == NULL)
-            abort();
-        map_set(l->failures, key, f);
-    }
-    f->count++;
-    f->until_ms = clock_now_ms() + FAILURE_WINDOW_MS;
-}
-
-static void failures_note(struct login *l, struct slice network, struct slice username, struct slice password, struct arena *a)
-{
-    const struct failures *f;
-    struct redis_counter counter;
-    struct fault ignored;
-    unsigned char tag[32];
-    struct slice seen;
-
-    /* a client that repeats one wrong password is misconfigured, not guessing: counted once */
-    hmac_sha256(slice_make(l->tag_key, 32), arena_printf(a, "%zu:%.*s:%.*s", username.n, SLICE(username), SLICE(password)), tag);
-    seen = arena_printf(a, "%.*s %.*s", SLICE(network), SLICE(hex_encode(a, slice_make(tag, 8))));
-    f = local_failures(l, seen);
-    if (f != NULL && f->count > 0)
-        return;
-    failures_add(l, network);
-    failures_add(l, seen);
-    if (l->options.redis != NULL)
-        ignore_result(redis_count(l->options.redis, failure_key(a, network), 1, FAILURE_WINDOW_MS, &counter, &ignored));
-}
-
-/* From the third failure on: 1 s, 2 s, 4 s, at most 8 s. */
-static uint64_t failure_delay_ms(unsigned count)
-{
-    return count < 3 ? 0 : count >= 6 ? 8000 : (uint64_t)1000 << (count - 3);
-}
-
 /* ---- passwords -------------------------------------------------------------------------------------- */
+
+/* Whose passwords are tried: the alias's, and for senders the domain's. */
+enum owner_kind { OWNER_ALIAS, OWNER_DOMAIN, OWNER_COUNT };
+struct owner {
+    char id[25];
+    const char *scope;                 /* that a slot must have */
+    json_t *wraps;                     /* NULL: none */
+};
 
 struct hashing {
     struct offload offload;
-    bool pretend;
-    char alias_id[25];
-    json_t *wraps;                     /* a copy: jansson's counters are not shared between threads */
+    struct owner owners[OWNER_COUNT];  /* their wraps are copies: jansson's counters are not shared between threads */
     struct secret *password;
-    const char *protocol;
     int64_t now_ms;
     int result;
+    enum owner_kind whose;
     struct secret *data_key;
     char wrap_id[25];
     struct fault why;
@@ -237,7 +128,8 @@ struct hashing {
 
 static void hashing_free(struct hashing *h)
 {
-    json_release(&h->wraps);
+    for (int i = 0; i < OWNER_COUNT; i++)
+        json_release(&h->owners[i].wraps);
     secret_unref(&h->password);
     secret_unref(&h->data_key);
     free(h);
@@ -248,35 +140,48 @@ static void hashing_discard(struct offload *work)
     hashing_free(CONTAINER_OF(work, struct hashing, offload));
 }
 
+/* How many slots were tried; h->result is 0 once one has opened. */
+static size_t hashing_try(struct hashing *h, enum owner_kind whose)
+{
+    const struct owner *o = &h->owners[whose];
+    size_t i, tried = 0;
+    json_t *wrap;
+
+    json_array_foreach(o->wraps, i, wrap) {
+        if (!keys_wrap_allows(wrap, o->scope) || ++tried > WRAPS_MAX)
+            continue;
+        h->result = keys_wrap_open(slice_of(o->id), wrap, secret_slice(h->password), h->now_ms, &h->data_key, &h->why);
+        if (h->result < 0)
+            continue;
+        h->whose = whose;
+        if (!slice_copy_cstr(json_get_slice(wrap, "id"), h->wrap_id, sizeof(h->wrap_id)))
+            h->wrap_id[0] = '\0';
+        break;
+    }
+    return tried;
+}
+
 static void hashing_run(struct offload *work)
 {
     struct hashing *h = CONTAINER_OF(work, struct hashing, offload);
-    json_t *wrap;
-    size_t i, tried = 0;
 
     h->result = fault_set(&h->why, FAULT_DENIED, "wrong password");
-    json_array_foreach(h->wraps, i, wrap) {
-        if (!keys_wrap_allows(wrap, h->protocol) || ++tried > WRAPS_MAX)
-            continue;
-        h->result = keys_wrap_open(slice_of(h->alias_id), wrap, secret_slice(h->password), h->now_ms, &h->data_key, &h->why);
-        if (h->result == 0) {
-            if (!slice_copy_cstr(json_get_slice(wrap, "id"), h->wrap_id, sizeof(h->wrap_id)))
-                h->wrap_id[0] = '\0';
-            return;
-        }
-    }
-    if (h->pretend || tried == 0)
-        keys_wrap_pretend(secret_slice(h->password));
+    if (hashing_try(h, OWNER_ALIAS) == 0)
+        keys_wrap_pretend(secret_slice(h->password));      /* nobody of that name costs as much as somebody */
+    if (h->result < 0)
+        (void)hashing_try(h, OWNER_DOMAIN);
+    if (h->result == 0 && h->whose == OWNER_DOMAIN)
+        secret_unref(&h->data_key);                        /* of nothing: what counts is that the slot opened */
 }
 
 /* What others from there tried meanwhile counts too, else a guesser sends everything at once. */
 static bool may_still_try(struct login *l, struct slice network, struct fault *why)
 {
-    const struct failures *f = network.n > 0 ? local_failures(l, network) : NULL;
+    unsigned failed = network.n > 0 ? guesses_count_here(l->guesses, network) : 0;
 
-    if (f == NULL || f->count < LOGIN_FAILURES_MAX)
+    if (failed < LOGIN_FAILURES_MAX)
         return true;
-    (void)fault_set(why, FAULT_LIMIT, "%u failed logins from %.*s", f->count, SLICE(network));
+    (void)fault_set(why, FAULT_LIMIT, "%u failed logins from %.*s", failed, SLICE(network));
     return false;
 }
 
@@ -297,7 +202,7 @@ static int hash(struct login *l, struct hashing *h, struct slice network, struct
     return r;
 }
 
-static struct hashing *hashing_new(const struct login *l, struct slice password)
+static struct hashing *hashing_new(const struct owner *owners, struct slice password)
 {
     struct hashing *h = calloc(1, sizeof(*h));
 
@@ -306,10 +211,11 @@ static struct hashing *hashing_new(const struct login *l, struct slice password)
     h->offload.run = hashing_run;
     h->offload.discard = hashing_discard;
     h->password = secret_new(slice_head(password, SECRET_MAX_BYTES));
-    h->protocol = l->options.protocol;
     h->now_ms = clock_wall_ms();
-    h->pretend = true;
-    h->wraps = json_array();
+    for (int i = 0; i < OWNER_COUNT; i++) {
+        h->owners[i] = owners[i];
+        h->owners[i].wraps = json_deep_copy(owners[i].wraps);
+    }
     return h;
 }
 
@@ -317,53 +223,70 @@ static struct hashing *hashing_new(const struct login *l, struct slice password)
 
 struct subject {
     struct slice network;              /* whose failures count; none: exempt */
+    struct slice name, domain_name;
+    bool wants_sender;                 /* catch-all passwords count */
     struct alias_doc alias;
     struct domain_doc domain;
-    json_t *wraps;
-    bool usable;
+    struct owner owners[OWNER_COUNT];
 };
 
 static void subject_free(struct subject *s)
 {
-    json_release(&s->wraps);
+    for (int i = 0; i < OWNER_COUNT; i++)
+        json_release(&s->owners[i].wraps);
 }
 
-static bool split_username(struct arena *a, struct slice username, struct slice *name, struct slice *domain)
+static bool split_username(struct arena *a, struct slice username, struct subject *s)
 {
     struct slice lower = arena_lower(a, slice_trim(username));
     ptrdiff_t at = slice_rfind_char(lower, '@'), plus;
 
     if (at <= 0 || lower.n > 320 || !slice_is_utf8(lower))
         return false;
-    *name = slice_head(lower, (size_t)at);
-    *domain = slice_tail(lower, (size_t)at + 1);
-    plus = slice_find_char(*name, '+');
+    s->name = slice_head(lower, (size_t)at);
+    s->domain_name = slice_tail(lower, (size_t)at + 1);
+    plus = slice_find_char(s->name, '+');
     if (plus > 0)
-        *name = slice_head(*name, (size_t)plus);
-    return domain->n > 0 && !slice_equal(*name, LIT("*")) && name->p[0] != '/';
+        s->name = slice_head(s->name, (size_t)plus);
+    if (slice_equal(s->name, LIT("*")) && !s->wants_sender)
+        return false;
+    return s->domain_name.n > 0 && s->name.p[0] != '/';
 }
 
-/* 0 also when there is nobody of that name: then s->usable is false. */
-static int subject_find(struct login *l, struct slice name, struct slice domain, struct arena *in, struct deadline until,
-                        struct subject *s, struct fault *why)
+static int owner_set(struct owner *o, const char *id, const char *scope, struct slice wraps, struct fault *why)
 {
-    bool mailbox = strcmp(l->options.protocol, "smtp") != 0;
-
-    if (domain_find_by_name(l->options.store, domain, in, until, &s->domain, why) < 0 ||
-        alias_find_by_name(l->options.store, slice_of(s->domain.id), name, in, until, &s->alias, why) < 0)
-        return why->code == FAULT_NOT_FOUND ? 0 : -1;
-    if (s->alias.wraps.n > 0 && json_parse(s->alias.wraps, 1 << 20, &s->wraps, why) < 0)
-        return fault_set(why, FAULT_CORRUPT, "password slots of alias %s cannot be read", s->alias.id);
-    s->usable = s->alias.is_enabled && s->wraps != NULL && (!mailbox || s->alias.has_imap);
+    memcpy(o->id, id, sizeof(o->id));
+    o->scope = scope;
+    if (wraps.n > 0 && json_parse(wraps, 1 << 20, &o->wraps, why) < 0)
+        return fault_set(why, FAULT_CORRUPT, "password slots of %s cannot be read", id);
     return 0;
 }
 
-static struct slice cache_key(struct login *l, struct arena *a, const char *alias_id, struct slice password)
+/* 0 also when there is nobody of that name: then it has no passwords. */
+static int subject_find(struct login *l, struct slice username, struct arena *in, struct deadline until, struct subject *s, struct fault *why)
+{
+    bool mailbox = !s->wants_sender && strcmp(l->options.protocol, "smtp") != 0;
+    struct fault missing;
+
+    if (!split_username(in, username, s))
+        return 0;
+    if (domain_find_by_name(l->options.store, s->domain_name, in, until, &s->domain, &missing) < 0)
+        return missing.code == FAULT_NOT_FOUND ? 0 : (*why = missing, -1);
+    if (s->wants_sender && owner_set(&s->owners[OWNER_DOMAIN], s->domain.id, "smtp", s->domain.tokens, why) < 0)
+        return -1;
+    if (alias_find_by_name(l->options.store, slice_of(s->domain.id), s->name, in, until, &s->alias, &missing) < 0)
+        return missing.code == FAULT_NOT_FOUND ? 0 : (*why = missing, -1);
+    if (!s->alias.is_enabled || (mailbox && !s->alias.has_imap))
+        return 0;
+    return owner_set(&s->owners[OWNER_ALIAS], s->alias.id, l->options.protocol, s->alias.wraps, why);
+}
+
+static struct slice cache_key(struct login *l, struct arena *a, const char *id, struct slice password)
 {
     unsigned char tag[32];
 
     hmac_sha256(slice_make(l->tag_key, 32), password, tag);
-    return arena_printf(a, "%s %.*s", alias_id, SLICE(hex_encode(a, slice_make(tag, 32))));
+    return arena_printf(a, "%s %.*s", id, SLICE(hex_encode(a, slice_make(tag, 32))));
 }
 
 static bool wrap_is_live(const json_t *wraps, const char *wrap_id)
@@ -382,13 +305,18 @@ static bool wrap_is_live(const json_t *wraps, const char *wrap_id)
 }
 
 /* A password seen a moment ago costs no Argon2id; its slot must still be in the document. */
-static struct cached *cache_find(struct login *l, struct slice key, const struct subject *s)
+static const struct cached *cache_find(struct login *l, struct arena *a, const struct owner *o, struct slice password)
 {
-    struct cached *c = map_find(l->cache, key);
+    struct slice key;
+    struct cached *c;
 
+    if (o->wraps == NULL)
+        return NULL;
+    key = cache_key(l, a, o->id, password);
+    c = map_find(l->cache, key);
     if (c == NULL)
         return NULL;
-    if (c->until_ms > clock_now_ms() && wrap_is_live(s->wraps, c->wrap_id))
+    if (c->until_ms > clock_now_ms() && wrap_is_live(o->wraps, c->wrap_id))
         return c;
     cached_free(map_remove(l->cache, key));
     return NULL;
@@ -404,7 +332,7 @@ static void cache_put(struct login *l, struct slice key, const struct hashing *h
         cache_drop(l, is_old, SLICE_NONE);
     if (map_count(l->cache) >= LOGIN_CACHE_MAX)
         cache_drop(l, is_any, SLICE_NONE);
-    c->data_key = secret_ref(h->data_key);
+    c->data_key = h->data_key != NULL ? secret_ref(h->data_key) : NULL;
     c->until_ms = clock_now_ms() + l->options.cache_ms;
     ignore_result(slice_copy_cstr(slice_of(h->wrap_id), c->wrap_id, sizeof(c->wrap_id)));
     was = map_set(l->cache, key, c);
@@ -412,47 +340,61 @@ static void cache_put(struct login *l, struct slice key, const struct hashing *h
         cached_free(was);
 }
 
-static void result_fill(const struct subject *s, struct slice name, struct slice domain, struct slice wrap_id,
-                        struct secret *data_key, struct arena *in, struct login_result *out)
+static void fill_alias(const struct subject *s, struct login_result *out)
 {
-    *out = (struct login_result){
-        .address = arena_printf(in, "%.*s@%.*s", SLICE(name), SLICE(domain)), .name = name, .domain = domain,
-        .wrap_id = arena_copy(in, wrap_id), .data_key = secret_ref(data_key),
-        .quota_bytes = (uint64_t)(s->alias.max_quota > 0 ? s->alias.max_quota : s->domain.max_quota_per_alias),
-        .has_imap = s->alias.has_imap, .has_smtp = s->domain.has_smtp && !s->domain.is_smtp_suspended,
-    };
+    out->quota_bytes = (uint64_t)(s->alias.max_quota > 0 ? s->alias.max_quota : s->domain.max_quota_per_alias);
+    out->has_imap = s->alias.has_imap;
     memcpy(out->alias_id, s->alias.id, sizeof(out->alias_id));
-    memcpy(out->domain_id, s->domain.id, sizeof(out->domain_id));
     memcpy(out->user_id, s->alias.user, sizeof(out->user_id));
 }
 
-static int password_check(struct login *l, const struct subject *s, struct slice name, struct slice domain, struct slice password,
-                          struct deadline until, struct arena *in, struct login_result *out, struct fault *why)
+static void fill_catchall(const struct subject *s, struct login_result *out)
 {
-    struct slice key = cache_key(l, in, s->alias.id, password);
-    const struct cached *c = s->usable ? cache_find(l, key, s) : NULL;
+    out->is_catchall = true;
+    for (size_t i = 0; i < s->domain.member_count && out->user_id[0] == '\0'; i++)
+        if (s->domain.members[i].is_admin)
+            memcpy(out->user_id, s->domain.members[i].user, sizeof(out->user_id));
+}
+
+static void result_fill(const struct subject *s, enum owner_kind whose, const char *wrap_id, struct secret *data_key,
+                        struct arena *in, struct login_result *out)
+{
+    *out = (struct login_result){
+        .address = arena_printf(in, "%.*s@%.*s", SLICE(s->name), SLICE(s->domain_name)), .name = s->name, .domain = s->domain_name,
+        .wrap_id = arena_copy(in, slice_of(wrap_id)), .data_key = data_key != NULL ? secret_ref(data_key) : NULL,
+        .has_smtp = s->domain.has_smtp && !s->domain.is_smtp_suspended,
+    };
+    memcpy(out->domain_id, s->domain.id, sizeof(out->domain_id));
+    if (whose == OWNER_ALIAS)
+        fill_alias(s, out);
+    else
+        fill_catchall(s, out);
+}
+
+static int password_check(struct login *l, const struct subject *s, struct slice password, struct deadline until, struct arena *in,
+                          struct login_result *out, struct fault *why)
+{
+    const struct cached *c = NULL;
     struct fault ignored;
     struct hashing *h;
     int r;
 
-    if (c != NULL) {
-        result_fill(s, name, domain, slice_of(c->wrap_id), c->data_key, in, out);
-        return 0;
+    for (int i = 0; i < OWNER_COUNT; i++) {
+        c = cache_find(l, in, &s->owners[i], password);
+        if (c != NULL) {
+            result_fill(s, (enum owner_kind)i, c->wrap_id, c->data_key, in, out);
+            return 0;
+        }
     }
-    h = hashing_new(l, password);
-    if (s->usable) {
-        memcpy(h->alias_id, s->alias.id, sizeof(h->alias_id));
-        h->pretend = false;
-        json_release(&h->wraps);
-        h->wraps = json_deep_copy(s->wraps);
-    }
+    h = hashing_new(s->owners, password);
     if (hash(l, h, s->network, until, why) < 0)
         return -1;
     r = h->result;
     if (r == 0) {
-        cache_put(l, key, h);
-        result_fill(s, name, domain, slice_of(h->wrap_id), h->data_key, in, out);
-        ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, &ignored));
+        cache_put(l, cache_key(l, in, s->owners[h->whose].id, password), h);
+        result_fill(s, h->whose, h->wrap_id, h->data_key, in, out);
+        if (h->whose == OWNER_ALIAS)
+            ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, &ignored));
     } else {
         *why = h->why;
     }
@@ -465,30 +407,50 @@ static int deny(struct login *l, struct slice network, struct slice username, st
                 struct arena *a, struct fault *why)
 {
     struct fault ignored;
+    uint64_t periods;
 
     if (network.n > 0)
-        failures_note(l, network, username, password, a);
-    if (fiber_sleep_until((struct deadline){ begun_ms + DENIED_AFTER_MS }, &ignored) < 0)
+        guesses_note(l->guesses, network, username, password, a);
+    periods = (clock_now_ms() - begun_ms) / DENIED_AFTER_MS + 1;
+    if (fiber_sleep_until((struct deadline){ begun_ms + periods * DENIED_AFTER_MS }, &ignored) < 0)
         *why = ignored;
     return -1;
+}
+
+static int check(struct login *l, struct subject *s, struct slice username, struct slice password, const char *peer_ip,
+                 struct deadline until, struct arena *in, struct login_result *out, struct fault *why)
+{
+    unsigned failed = 0;
+    uint64_t begun_ms;
+
+    if (!is_exempt(l, peer_ip)) {
+        s->network = guesses_network(in, peer_ip);
+        failed = guesses_count(l->guesses, s->network, in);
+    }
+    if (failed >= LOGIN_FAILURES_MAX)
+        return fault_set(why, FAULT_LIMIT, "%u failed logins from %s", failed, peer_ip);
+    if (fiber_sleep_until(deadline_in_ms(guesses_delay_ms(failed)), why) < 0)
+        return -1;
+    begun_ms = clock_now_ms();
+    if (subject_find(l, username, in, until, s, why) < 0)
+        return -1;
+    if (password_check(l, s, password, until, in, out, why) == 0)
+        return 0;
+    return why->code == FAULT_DENIED ? deny(l, s->network, username, password, begun_ms, in, why) : -1;
 }
 
 int login_check(struct login *l, struct slice username, struct slice password, const char *peer_ip, struct deadline until,
                 struct arena *in, struct login_result *out, struct fault *why)
 {
-    AUTO(subject_free) struct subject s = { .network = is_exempt(l, peer_ip) ? SLICE_NONE : client_network(in, peer_ip) };
-    struct slice name = SLICE_NONE, domain = SLICE_NONE;
-    unsigned failed = s.network.n == 0 ? 0 : failures_count(l, s.network, in);
-    uint64_t begun_ms;
+    AUTO(subject_free) struct subject s = { .wants_sender = false };
 
-    if (failed >= LOGIN_FAILURES_MAX)
-        return fault_set(why, FAULT_LIMIT, "%u failed logins from %s", failed, peer_ip);
-    if (fiber_sleep_until(deadline_in_ms(failure_delay_ms(failed)), why) < 0)
-        return -1;
-    begun_ms = clock_now_ms();
-    if (split_username(in, username, &name, &domain) && subject_find(l, name, domain, in, until, &s, why) < 0)
-        return -1;
-    if (password_check(l, &s, name, domain, password, until, in, out, why) == 0)
-        return 0;
-    return why->code == FAULT_DENIED ? deny(l, s.network, username, password, begun_ms, in, why) : -1;
+    return check(l, &s, username, password, peer_ip, until, in, out, why);
+}
+
+int login_check_sender(struct login *l, struct slice username, struct slice password, const char *peer_ip, struct deadline until,
+                       struct arena *in, struct login_result *out, struct fault *why)
+{
+    AUTO(subject_free) struct subject s = { .wants_sender = true };
+
+    return check(l, &s, username, password, peer_ip, until, in, out, why);
 }

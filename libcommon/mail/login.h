@@ -32,13 +32,14 @@ struct login_options {
 };
 
 struct login_result {
-    char alias_id[25], domain_id[25], user_id[25];
+    char alias_id[25], domain_id[25], user_id[25];   /* is_catchall: no alias; the user is the domain's first admin */
     struct slice address;              /* name@domain, lower case, without +tag; lives in `in` */
-    struct slice name, domain;         /* its halves */
+    struct slice name, domain;         /* its halves; is_catchall: the name may be "*" */
     struct slice wrap_id;
-    struct secret *data_key;           /* the caller's: secret_unref */
+    struct secret *data_key;           /* the caller's: secret_unref. is_catchall: NULL, it opens no mailbox */
     uint64_t quota_bytes;              /* 0: none */
     bool has_imap, has_smtp;
+    bool is_catchall;                  /* a catch-all password: may send as any address of the domain, and nothing else */
 };
 
 struct login *login_new(const struct login_options *options);
@@ -48,5 +49,9 @@ void login_free(struct login **l);
  * Delays for guessers happen inside.                                                                              */
 int login_check(struct login *l, struct slice username, struct slice password, const char *peer_ip, struct deadline until,
                 struct arena *in, struct login_result *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* Event alias:<id>: drop what is cached for it. */
-void login_forget(struct login *l, struct slice alias_id);
+/* The same for who only wants to send: beside the passwords of the alias, the catch-all passwords of the domain (`tokens` of
+ * its document) are right too, with any name of the domain or "*" as user name. Look at out->is_catchall.         */
+int login_check_sender(struct login *l, struct slice username, struct slice password, const char *peer_ip, struct deadline until,
+                       struct arena *in, struct login_result *out, struct fault *why) MUST_CHECK SUSPENDS;
+/* Events alias:<id> and domain:<id>: drop what is cached for it. */
+void login_forget(struct login *l, struct slice id);

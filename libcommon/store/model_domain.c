@@ -37,6 +37,7 @@ static const struct model_row rows[] = {
     ROW(TEXT, struct domain_doc, smtp_port, "smtp_port"),
     ROW(TEXT, struct domain_doc, bounce_webhook, "bounce_webhook"),
     ROW(TEXT, struct domain_doc, webhook_key, "webhook_key"),
+    ROW(JSON, struct domain_doc, tokens, "tokens"),
     ROW(INT, struct domain_doc, max_recipients_per_alias, "max_recipients_per_alias"),
     ROW(INT, struct domain_doc, max_quota_per_alias, "max_quota_per_alias"),
     ROW(INT, struct domain_doc, retention_days, "retention_days"),
@@ -135,6 +136,18 @@ const struct domain_member *domain_find_member(const struct domain_doc *domain,
         if (slice_equal(slice_of(domain->members[i].user), user_id))
             return &domain->members[i];
     return NULL;
+}
+
+bool domain_has_token(const struct domain_doc *domain, struct slice token_id)
+{
+    AUTO(json_release) json_t *tokens = model_json(domain->tokens);
+    json_t *token;
+    size_t i;
+
+    json_array_foreach(tokens, i, token)
+        if (slice_equal(json_get_slice(token, "id"), token_id))
+            return true;
+    return false;
 }
 
 struct slice domain_verification_new(struct arena *in)

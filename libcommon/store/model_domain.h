@@ -29,6 +29,7 @@ struct domain_doc {
     struct slice return_path;       /* label: "fe-bounces" */
     struct slice smtp_port;         /* of forwards without a mapping of their own; "25" */
     struct slice bounce_webhook, webhook_key;
+    struct slice tokens; /* catch-all passwords: JSON array of slots (mail/keys.h), text */
     int64_t max_recipients_per_alias; /* 0: the server's default */
     int64_t max_quota_per_alias;      /* bytes; 0: the server's default */
     int64_t retention_days;
@@ -55,6 +56,8 @@ int domain_find(struct store *st, struct slice id, struct arena *in, struct dead
 /* NULL: no member. */
 const struct domain_member *domain_find_member(const struct domain_doc *domain,
                                                struct slice user_id);
+/* Is there (still) a catch-all password of that id? */
+bool domain_has_token(const struct domain_doc *domain, struct slice token_id);
 /* Fills id (when empty) and dates; without verification_record the document gets a fresh one.
  * FAULT_EXISTS. */
 int domain_insert(struct store *st, struct domain_doc *domain, struct deadline until,

@@ -17,25 +17,22 @@ static int refuse(struct smtp_reply *out, int code, const char *enhanced, const 
     return -1;
 }
 
-bool submit_is_alias(struct arena *a, struct slice address, struct slice alias)
+bool submit_may_send_as(struct arena *a, struct slice address, const struct login_result *who)
 {
-    struct slice lower = arena_lower(a, address);
+    struct slice lower = arena_lower(a, address), local;
     ptrdiff_t at = slice_rfind_char(lower, '@'), plus;
-    struct slice local, domain;
 
-    if (at <= 0)
+    if (at <= 0 || !slice_equal(slice_tail(lower, (size_t)at + 1), who->domain))
         return false;
     local = slice_head(lower, (size_t)at);
-    domain = slice_tail(lower, (size_t)at);
     plus = slice_find_char(local, '+');
     if (plus > 0)
         local = slice_head(local, (size_t)plus);
-    return alias.n == local.n + domain.n && slice_has_prefix(alias, local) &&
-           slice_has_suffix(alias, domain);
+    return who->is_catchall || slice_equal(local, who->name);
 }
 
 /* RFC 5322 3.6.2, narrowed: one From, one address, and it is the account's. */
-static int check_from(struct arena *a, struct slice header, struct slice alias,
+static int check_from(struct arena *a, struct slice header, const struct login_result *who,
                       struct smtp_reply *refusal)
 {
     struct rfc5322_address *list;
@@ -47,9 +44,11 @@ static int check_from(struct arena *a, struct slice header, struct slice alias,
     if (rfc5322_parse_addresses(a, f.value, &list) != 1 || list[0].kind != ADDRESS_MAILBOX ||
         list[0].domain.n == 0)
         return refuse(refusal, 550, "5.6.0", "The From header must hold exactly one address");
-    if (!submit_is_alias(a, rfc5322_format_address(a, &list[0]), alias))
+    if (!submit_may_send_as(a, rfc5322_format_address(a, &list[0]), who))
         return refuse(refusal, 550, "5.7.1",
-                      "The From header must be the address you signed in with");
+                      who->is_catchall
+                          ? "The From header must be an address of the domain you signed in for"
+                          : "The From header must be the address you signed in with");
     return 0;
 }
 
@@ -112,7 +111,7 @@ static struct slice edit(struct arena *a, struct slice header, bool has_date, bo
     return arena_copy(a, buf_slice(&out));
 }
 
-int submit_header_prepare(struct arena *a, struct slice header, struct slice alias,
+int submit_header_prepare(struct arena *a, struct slice header, const struct login_result *who,
                           const char *host, int64_t now_ms, struct submit_header *out,
                           struct smtp_reply *refusal)
 {
@@ -120,7 +119,7 @@ int submit_header_prepare(struct arena *a, struct slice header, struct slice ali
     struct object_id id = object_id_new();
     bool has_date, has_id;
 
-    if (check_from(a, header, alias, refusal) < 0 ||
+    if (check_from(a, header, who, refusal) < 0 ||
         read_date(header, now_ms, &h, &has_date, refusal) < 0)
         return -1;
     read_message_id(a, header, &h);

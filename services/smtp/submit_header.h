@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "base/arena.h"
+#include "mail/login.h"
 #include "wire/smtp.h"
 
 #define SUBMIT_AHEAD_MAX_DAYS 27              /* Date may schedule a message that far ahead */
@@ -16,10 +16,9 @@ struct submit_header {
     int64_t date_ms;                          /* when to send: Date when it is ahead, else now */
 };
 
-/* Checks and edits `header` (up to and with its blank line, or without one). `alias` is the account's address in lower
- * case. -1: *refusal says why not.                                                                                        */
-int submit_header_prepare(struct arena *a, struct slice header, struct slice alias, const char *host, int64_t now_ms,
+/* Checks and edits `header` (up to and with its blank line, or without one). -1: *refusal says why not. */
+int submit_header_prepare(struct arena *a, struct slice header, const struct login_result *who, const char *host, int64_t now_ms,
                           struct submit_header *out, struct smtp_reply *refusal) MUST_CHECK;
 
-/* Is `address` the alias, in any case and with any +tag? */
-bool submit_is_alias(struct arena *a, struct slice address, struct slice alias);
+/* Is `address` the account's, in any case and with any +tag; with a catch-all password, any of the domain? */
+bool submit_may_send_as(struct arena *a, struct slice address, const struct login_result *who);

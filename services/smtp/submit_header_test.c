@@ -4,6 +4,9 @@
 
 #define NOW 1764000000000LL       /* 2025-11-24 16:00:00 UTC */
 
+static const struct login_result jane = { .name = { "jane", 4 }, .domain = { "example.org", 11 } };
+static const struct login_result anyone = { .name = { "*", 1 }, .domain = { "example.org", 11 }, .is_catchall = true };
+
 TEST(submit_header, wants_the_account_in_from)
 {
     static const struct {
@@ -25,7 +28,7 @@ TEST(submit_header, wants_the_account_in_from)
     for (size_t i = 0; i < COUNT(row); i++) {
         struct smtp_reply no = SMTP_OK;
         struct submit_header h;
-        int r = submit_header_prepare(t->arena, arena_printf(t->arena, "%s\r\n", row[i].from), LIT("jane@example.org"), "mx", NOW, &h, &no);
+        int r = submit_header_prepare(t->arena, arena_printf(t->arena, "%s\r\n", row[i].from), &jane, "mx", NOW, &h, &no);
 
         CHECK_ROW(i, (r == 0) == (row[i].code == 0) && no.code == row[i].code);
     }
@@ -35,7 +38,7 @@ static struct slice prepare(struct test *t, const char *header, struct submit_he
 {
     struct smtp_reply no;
 
-    CHECK_INT(0, submit_header_prepare(t->arena, slice_of(header), LIT("jane@example.org"), "mx.example", NOW, h, &no));
+    CHECK_INT(0, submit_header_prepare(t->arena, slice_of(header), &jane, "mx.example", NOW, h, &no));
     return h->text;
 }
 
@@ -58,4 +61,23 @@ TEST(submit_header, keeps_what_is_good)
     CHECK_STR(in, prepare(t, in, &h).p);
     CHECK_SLICE(LIT("x@y"), h.message_id);
     CHECK_INT(NOW + 3600000, h.date_ms);
+}
+
+TEST(submit_header, knows_who_may_send_as_whom)
+{
+    static const struct { const char *from; bool jane, anyone; } row[] = {
+        { "jane@example.org", true, true },
+        { "Jane+shop@EXAMPLE.org", true, true },
+        { "joe@example.org", false, true },
+        { "jane@sub.example.org", false, false },
+        { "jane@badexample.org", false, false },
+        { "joe@example.org@example.com", false, false },
+        { "@example.org", false, false },
+        { "", false, false },
+    };
+
+    for (size_t i = 0; i < COUNT(row); i++) {
+        CHECK_ROW(i, submit_may_send_as(t->arena, slice_of(row[i].from), &jane) == row[i].jane);
+        CHECK_ROW(i, submit_may_send_as(t->arena, slice_of(row[i].from), &anyone) == row[i].anyone);
+    }
 }

@@ -12,7 +12,9 @@ static struct smtp_reply check_daily(struct submit_mail *m)
     struct submit *submit = m->conn->submit;
     struct redis_counter counter;
     struct fault why;
-    struct slice key = arena_printf(m->arena, "smtp_auth_limit:%s", m->conn->who.alias_id);
+    const struct login_result *who = &m->conn->who;
+    struct slice key = arena_printf(m->arena, "smtp_auth_limit:%s",
+                                    who->is_catchall ? who->domain_id : who->alias_id);
 
     if (submit->config->messages_per_day == 0 || submit->redis == NULL ||
         redis_count(submit->redis, key, 1, DAY_MS, &counter, &why) < 0)

@@ -93,15 +93,26 @@ static void fill_document(struct submit_mail *m, const struct submit_header *h,
 /* The account as it is now: it may have been switched off while the connection was open. */
 static int check_account(struct submit_mail *m, struct deadline until, struct fault *why)
 {
+    const struct login_result *who = &m->conn->who;
+    struct store *st = m->conn->submit->store;
+    struct domain_doc domain;
     struct alias_doc alias;
+    int r;
 
-    if (alias_find(m->conn->submit->store, slice_of(m->conn->who.alias_id), m->arena, until, &alias,
-                   why) < 0) {
+    if (who->is_catchall)
+        r = domain_find(st, slice_of(who->domain_id), m->arena, until, &domain, why);
+    else
+        r = alias_find(st, slice_of(who->alias_id), m->arena, until, &alias, why);
+    if (r < 0) {
         if (why->code == FAULT_NOT_FOUND)
             why->code = FAULT_DENIED;
         return -1;
     }
-    return alias.is_enabled ? 0 : fault_set(why, FAULT_DENIED, "the alias is switched off");
+    if (!who->is_catchall)
+        return alias.is_enabled ? 0 : fault_set(why, FAULT_DENIED, "the alias is switched off");
+    return domain_has_token(&domain, who->wrap_id)
+               ? 0
+               : fault_set(why, FAULT_DENIED, "the password was taken back");
 }
 
 static int write_message(struct submit_mail *m, struct slice header, struct store_blob *blob,

@@ -50,7 +50,8 @@ static void on_account(void *arg, enum redis_event event, struct slice channel,
     (void)channel;
     (void)payload;
     if (event == REDIS_MESSAGE || conn->hears)
-        login_forget(conn->submit->login, slice_of(conn->who.alias_id));
+        login_forget(conn->submit->login,
+                     slice_of(conn->who.is_catchall ? conn->who.domain_id : conn->who.alias_id));
     if (event == REDIS_MESSAGE)
         conn->revoked = true;
     conn->hears = true;
@@ -62,7 +63,10 @@ static void hear_of_account(struct submit_conn *conn)
 
     redis_unsubscribe(&conn->account);
     conn->revoked = conn->hears = false;
-    (void)snprintf(channel, sizeof(channel), "alias:%s", conn->who.alias_id);
+    if (conn->who.is_catchall)
+        (void)snprintf(channel, sizeof(channel), "domain:%s", conn->who.domain_id);
+    else
+        (void)snprintf(channel, sizeof(channel), "alias:%s", conn->who.alias_id);
     if (conn->submit->redis)
         conn->account = redis_subscribe(conn->submit->redis, slice_of(channel), on_account, conn);
 }
@@ -73,8 +77,8 @@ static struct smtp_reply on_auth(struct smtp_session *s, struct slice user, stru
     const char *ip = stream_peer(s->stream)->ip;
     struct fault why = {0};
 
-    if (login_check(conn->submit->login, user, password, ip, deadline_in_ms(SUBMIT_LOGIN_MS),
-                    s->arena, &conn->who, &why) < 0) {
+    if (login_check_sender(conn->submit->login, user, password, ip, deadline_in_ms(SUBMIT_LOGIN_MS),
+                           s->arena, &conn->who, &why) < 0) {
         log_event(LOG_INFO, "smtp.login", F_ID("conn", s->id), F_STR("ip", ip),
                   F_SLICE("name", user), F_STR("result", fault_code_name(why.code)));
         return reply_for_login(&why);
@@ -96,8 +100,11 @@ static struct smtp_reply on_mail(struct smtp_session *s, const struct smtp_mail 
         return SMTP_REPLY(421, "4.7.0", "The account was changed, sign in again");
     if (!conn->who.has_smtp)
         return SMTP_REPLY(550, "5.7.1", "The domain is not configured for outbound SMTP");
-    if (!submit_is_alias(s->mail_arena, mail->from.address, conn->who.address))
-        return SMTP_REPLY(550, "5.7.1", "MAIL FROM must be the address you signed in with");
+    if (!submit_may_send_as(s->mail_arena, mail->from.address, &conn->who))
+        return SMTP_REPLY(550, "5.7.1",
+                          conn->who.is_catchall
+                              ? "MAIL FROM must be an address of the domain you signed in for"
+                              : "MAIL FROM must be the address you signed in with");
     m->conn = conn;
     m->s = s;
     m->arena = s->mail_arena;
@@ -223,7 +230,7 @@ static struct smtp_reply on_data_end(struct smtp_session *s)
     struct slice id;
     struct fault why = {0};
 
-    if (submit_header_prepare(m->arena, buf_slice(&m->header), conn->who.address,
+    if (submit_header_prepare(m->arena, buf_slice(&m->header), &conn->who,
                               conn->submit->config->host, clock_wall_ms(), &header, &no) < 0) {
         metric_add(conn->submit->refused, 1);
         log_event(LOG_INFO, "smtp.refused", F_ID("conn", s->id), F_ID("user", conn->who.user_id),
