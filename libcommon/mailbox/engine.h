@@ -50,7 +50,8 @@ struct engine_options {
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
 
-/* Makes `path` with default folders, durably (the directory too). FAULT_EXISTS when there is a file of that name. `options`
+/* Makes `path` with default folders, durably (the directory too). FAULT_EXISTS when there is a file of that name, or the log of an
+ * earlier one (which SQLite would replay into the new file). `options`
  * may be NULL. The data key is 32 bytes; the file's key is derived from it. `wrap_ids_json`: JSON array of strings.        */
 int engine_create(const char *path, const struct secret *data_key, struct slice public_key, struct slice wrap_ids_json,
                   const struct engine_options *options, struct engine **out, struct fault *why) MUST_CHECK;
@@ -84,6 +85,14 @@ int engine_rekey(struct engine **e, const struct secret *new_key, struct slice p
 int engine_verify(struct engine *e, struct arena *in, struct slice *report, struct fault *why) MUST_CHECK;
 /* A consistent copy of the encrypted file (same key) at `to`, made durable. FAULT_EXISTS when `to` exists. */
 int engine_snapshot(struct engine *e, const char *to, struct fault *why) MUST_CHECK;
+
+/* Removing a mailbox for good, without its key; no handle may be open on it. begin: the file is renamed to `<path>` ENGINE_TOMBSTONE and
+ * everything beside it is gone, durably; no open finds it again. end: the tombstone is gone too. What else belongs to the mailbox is
+ * removed between the two, so that a tombstone found at start says what is to be done again. All are harmless when repeated.       */
+#define ENGINE_TOMBSTONE ".deleted"
+int engine_remove_begin(const char *path, struct fault *why) MUST_CHECK;
+int engine_remove_end(const char *path, struct fault *why) MUST_CHECK;
+bool engine_remove_is_begun(const char *path);
 
 /* After the file was put back from a backup: every folder gets a new UIDVALIDITY, so that no client takes UIDs given out anew for
  * messages it knows (RFC 9051 2.3.1.1).                                                                                          */

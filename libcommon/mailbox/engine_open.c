@@ -159,6 +159,8 @@ int engine_create(const char *path, const struct secret *data_key, struct slice 
 
     if (access(path, F_OK) == 0)
         return fault_set(why, FAULT_EXISTS, "mailbox exists");
+    if ((size_t)snprintf(temporary, sizeof(temporary), "%s-wal", path) < sizeof(temporary) && access(temporary, F_OK) == 0)
+        return fault_set(why, FAULT_EXISTS, "the log of an earlier mailbox is still there");
     if ((size_t)snprintf(temporary, sizeof(temporary), "%s.new", path) >= sizeof(temporary))
         return fault_set(why, FAULT_INVALID, "path of the mailbox is too long");
     remove_leftovers(temporary);

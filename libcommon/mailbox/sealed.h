@@ -84,6 +84,8 @@ void sealed_read_end(struct sealed_reader **r);        /* closer */
 
 /* The items are in the mailbox now (committed with their ids, so that a replay after a crash is recognised). Not synced. */
 void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct sealed_item *items, size_t count);
+/* Every item of the alias goes, durably: its mailbox is being deleted. Nothing of that alias may be on its way in. */
+int sealed_purge(struct sealed_log *log, struct slice alias_id, struct fault *why) MUST_CHECK;
 /* Moves an item that does not open to quarantine/, with a durable copy first. */
 int sealed_quarantine(struct sealed_log *log, struct slice alias_id, const struct sealed_item *item, struct fault *why) MUST_CHECK;
 /* Copies live items out of old segments that are mostly gone, and removes those. Call now and then. */

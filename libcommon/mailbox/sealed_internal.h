@@ -10,6 +10,7 @@
 struct sealed_segment {
     uint32_t number;
     uint64_t live, live_bytes, total_bytes;
+    bool purges;                               /* holds SEALED_PURGED: stays while an older segment may hold what they purge */
 };
 
 struct sealed_queue {                          /* waiting items of one alias, ascending seq */

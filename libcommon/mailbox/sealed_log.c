@@ -84,8 +84,10 @@ static void scan_record(struct sealed_log *log, const struct sealed_head *h, uin
 
     if (h->seq > log->last_seq)
         log->last_seq = h->seq;
-    if (h->type == SEALED_GONE) {
+    if (h->type == SEALED_GONE || h->type == SEALED_PURGED) {
         (void)sealed_index_remove(log, h->alias, &h->id, &gone);
+        if (h->type == SEALED_PURGED)
+            sealed_segment_get(log, segment)->purges = true;
         return;
     }
     /* a copy that compaction made just before a crash: the same id twice, either will do */
@@ -434,7 +436,8 @@ static void drop_empty_segments(struct sealed_log *log)
     for (size_t i = 0; i < log->segment_count; i++) {
         struct sealed_segment *s = &log->segments[i];
 
-        if (s->live == 0 && s->number != log->current && log->damaged == 0)
+        /* the table is in order of numbers: kept > 0 says that an older one stays */
+        if (s->live == 0 && s->number != log->current && log->damaged == 0 && !(s->purges && kept > 0))
             (void)unlinkat(log->dir, sealed_segment_name(s->number).s, 0);
         else
             log->segments[kept++] = *s;
@@ -442,45 +445,98 @@ static void drop_empty_segments(struct sealed_log *log)
     log->segment_count = kept;
 }
 
-/* Not synced and not checked: when these are lost, the items come again and their ids are recognised. */
-static void write_gone(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS],
-                       const struct sealed_item *items, size_t count)
+static int write_gone(struct sealed_log *log, enum sealed_record_type type, const unsigned char alias[SEALED_ALIAS],
+                      const struct sealed_item *items, size_t count, struct fault *why)
 {
     AUTO(buf_free) struct buf records = BUF_INIT(BUF_MAX_DEFAULT);
     unsigned char head[SEALED_HEAD_BYTES];
 
     for (size_t i = 0; i < count; i++) {
-        struct sealed_head h = { .type = SEALED_GONE, .id = items[i].id, .seq = log->last_seq };
+        struct sealed_head h = { .type = type, .id = items[i].id, .seq = log->last_seq };
 
         memcpy(h.alias, alias, SEALED_ALIAS);
         sealed_head_format(&h, 0, head);
         sealed_head_format(&h, sealed_crc(head, SLICE_NONE), head);
-        (void)buf_append(&records, slice_make(head, sizeof(head)));
+        if (buf_append(&records, slice_make(head, sizeof(head))) < 0)
+            return fault_set(why, FAULT_LIMIT, "too many sealed items at once");
     }
-    if (log->fd >= 0 && sealed_write_all(log->fd, buf_slice(&records), NULL) == 0)
-        log->current_bytes += records.n;
-    else if (log->fd >= 0) {
+    if (log->fd < 0)
+        return fault_set(why, FAULT_IO, "the sealed log has no segment");
+    if (sealed_write_all(log->fd, buf_slice(&records), why) < 0) {
         close(log->fd);
         log->fd = -1;
+        return -1;
     }
+    log->current_bytes += records.n;
+    return 0;
+}
+
+static void index_forget(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS],
+                         const struct sealed_item *items, size_t count)
+{
+    struct sealed_item gone;
+
+    for (size_t i = 0; i < count; i++)
+        if (sealed_index_remove(log, alias, &items[i].id, &gone) && gone.external)
+            (void)unlinkat(log->dir, sealed_item_name(&items[i].id).s, 0);
+    drop_empty_segments(log);
 }
 
 void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct sealed_item *items, size_t count)
 {
     unsigned char alias[SEALED_ALIAS];
-    struct sealed_item gone;
 
     if (!sealed_alias_parse(alias_id, alias))
         return;
+    /* not synced and not checked: when the records are lost, the items come again and their ids are recognised */
     pthread_mutex_lock(&log->write_lock);
-    write_gone(log, alias, items, count);
+    ignore_result(write_gone(log, SEALED_GONE, alias, items, count, NULL));
     pthread_mutex_unlock(&log->write_lock);
     pthread_mutex_lock(&log->lock);
-    for (size_t i = 0; i < count; i++)
-        if (sealed_index_remove(log, alias, &items[i].id, &gone) && gone.external)
-            (void)unlinkat(log->dir, sealed_item_name(&items[i].id).s, 0);
-    drop_empty_segments(log);
+    index_forget(log, alias, items, count);
     pthread_mutex_unlock(&log->lock);
+}
+
+#define PURGE_ITEMS 1000
+
+/* With the write lock: the records are durable before an item is forgotten. */
+static int purge_some(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS],
+                      const struct sealed_item *items, size_t count, struct fault *why)
+{
+    if (log->fd < 0 && segment_begin(log, why) < 0)
+        return -1;
+    if (write_gone(log, SEALED_PURGED, alias, items, count, why) < 0)
+        return -1;
+    if (fdatasync(log->fd) < 0) {
+        (void)fault_errno(why, errno, "sync the sealed log");
+        close(log->fd);
+        log->fd = -1;
+        return -1;
+    }
+    pthread_mutex_lock(&log->lock);
+    sealed_segment_get(log, log->current)->purges = true;
+    index_forget(log, alias, items, count);
+    pthread_mutex_unlock(&log->lock);
+    return 0;
+}
+
+int sealed_purge(struct sealed_log *log, struct slice alias_id, struct fault *why)
+{
+    AUTO(arena_free) struct arena *a = arena_new(0);
+    unsigned char alias[SEALED_ALIAS];
+    struct sealed_item *items;
+    size_t n;
+    int r = 0;
+
+    if (!sealed_alias_parse(alias_id, alias))
+        return fault_set(why, FAULT_INVALID, "not an alias id");
+    while (r == 0 && (n = sealed_list(log, alias_id, a, PURGE_ITEMS, &items)) > 0) {
+        pthread_mutex_lock(&log->write_lock);
+        r = purge_some(log, alias, items, n, why);
+        pthread_mutex_unlock(&log->write_lock);
+        arena_reset(a);
+    }
+    return r;
 }
 
 static int copy_range(int from, uint64_t at, uint64_t n, int to, struct fault *why)

@@ -73,7 +73,7 @@ bool sealed_head_parse(const unsigned char in[SEALED_HEAD_BYTES], struct sealed_
     h->body_bytes = get(&p, 8);
     get_bytes(&p, h->box, SEALED_BOX);
     get_bytes(&p, h->stream, SEALED_STREAM);
-    return h->type >= SEALED_ITEM && h->type <= SEALED_GONE && h->body_bytes <= 2 * SEALED_ITEM_MAX;
+    return h->type >= SEALED_ITEM && h->type <= SEALED_PURGED && h->body_bytes <= 2 * SEALED_ITEM_MAX;
 }
 
 uint32_t sealed_crc(const unsigned char head[SEALED_HEAD_BYTES], struct slice body)

@@ -8,7 +8,7 @@
 
 #include <sodium.h>
 
-enum sealed_record_type { SEALED_ITEM = 1, SEALED_ITEM_EXTERNAL = 2, SEALED_GONE = 3 };
+enum sealed_record_type { SEALED_ITEM = 1, SEALED_ITEM_EXTERNAL = 2, SEALED_GONE = 3, SEALED_PURGED = 4 };   /* PURGED: gone, and it matters that it stays gone */
 
 #define SEALED_MAGIC      0x31524c53u          /* "SLR1" */
 #define SEALED_ALIAS      12

@@ -230,6 +230,33 @@ TEST(sealed, forgotten_items_stay_forgotten_and_segments_go)
     place_remove(&place);
 }
 
+/* The segment with the purge's records goes empty while the purged items' segment stays: they must not come back. */
+TEST(sealed, purged_items_never_come_back)
+{
+    struct place place;
+    AUTO(sealed_close) struct sealed_log *log = NULL;
+    struct sealed_item *items;
+    struct fault why;
+
+    place_make(&place);
+    REQUIRE_OK(sealed_open(place.folder, &log, &why), &why);
+    put(t, log, ALIAS_B, &place.b, LIT("stays"), 1);
+    put(t, log, ALIAS_A, &place.a, LIT("goes"), 2);
+    put(t, log, ALIAS_A, &place.a, body_of(t, 400000), 3);
+    for (int restart = 0; restart < 4; restart++) {
+        sealed_close(&log);
+        REQUIRE_OK(sealed_open(place.folder, &log, &why), &why);
+        CHECK_ROW(restart, sealed_count(log, ALIAS_A) == (restart == 0 ? 2 : 0));
+        CHECK_ROW(restart, sealed_count(log, ALIAS_B) == 1);
+        REQUIRE_OK(sealed_purge(log, ALIAS_A, &why), &why);
+        CHECK_ROW(restart, sealed_count(log, ALIAS_A) == 0 && sealed_bytes(log, ALIAS_A) == 0);
+        put(t, log, ALIAS_A, &place.a, LIT("a segment to itself"), 4);
+        REQUIRE(sealed_list(log, ALIAS_A, t->arena, 9, &items) == 1);
+        sealed_forget(log, ALIAS_A, items, 1);
+    }
+    place_remove(&place);
+}
+
 TEST(sealed, short_writer_fails_alone)
 {
     struct place place;

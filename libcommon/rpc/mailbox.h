@@ -44,6 +44,12 @@ int mailbox_server_ping(struct mailbox_server *s, struct deadline until, struct 
 /* Makes the mailbox file with default folders. FAULT_EXISTS when there is one (also one that is only sealed mail). */
 int mailbox_create(struct mailbox_server *s, struct slice alias_id, const struct secret *data_key, struct slice public_key, struct slice wrap_ids_json, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 
+/* Deletes the mailbox for good: sessions on it end, its sealed mail and its files are gone, durably, when this returns 0. Needs no key;
+ * harmless when there is nothing (any more), so it may be repeated. Mail for it gets FAULT_NOT_FOUND from then on.                */
+int mailbox_delete(struct mailbox_server *s, struct slice alias_id, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+/* Bytes on disk of each (file, log, sealed mail); 0 for one that has no mailbox. Needs no key. At most 1,000. */
+int mailbox_get_sizes(struct mailbox_server *s, const struct slice *alias_ids, size_t count, struct deadline until, uint64_t *out, struct fault *why) MUST_CHECK SUSPENDS;
+
 enum mailbox_scope { MAILBOX_READ = 1, MAILBOX_WRITE = 2 };
 
 /* FAULT_DENIED: the key does not open it, or wrap_id is not among the live ones; FAULT_CORRUPT: damaged or missing file.

@@ -122,6 +122,40 @@ int mailbox_create(struct mailbox_server *s, struct slice alias_id, const struct
     return server_do(s, "mailbox.create", args, pieces, COUNT(pieces), until, why);
 }
 
+int mailbox_delete(struct mailbox_server *s, struct slice alias_id, struct deadline until,
+                   struct fault *why)
+{
+    AUTO(json_release) json_t *args = json_object();
+
+    (void)json_set_slice(args, "alias_id", alias_id);
+    return server_do(s, "mailbox.delete", args, NULL, 0, until, why);
+}
+
+int mailbox_get_sizes(struct mailbox_server *s, const struct slice *alias_ids, size_t count,
+                      struct deadline until, uint64_t *out, struct fault *why)
+{
+    AUTO(json_release) json_t *args = json_object();
+    AUTO(json_release) json_t *ok = NULL;
+    AUTO(arena_free) struct arena *in = arena_new(512);
+    const struct rpc_request request = {.action = "mailbox.sizes", .args = args};
+    json_t *ids = json_array();
+    struct rpc_answer answer;
+    const json_t *bytes;
+
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(ids, json_slice(alias_ids[i]));
+    (void)json_object_set_new(args, "alias_ids", ids);
+    if (rpc_client_call(s->rpc, &request, 0, in, until, &answer, why) < 0)
+        return -1;
+    ok = answer.ok;
+    bytes = json_object_get(ok, "bytes");
+    if (json_array_size(bytes) != count)
+        return mailbox_bad_answer("mailbox.sizes", why);
+    for (size_t i = 0; i < count; i++)
+        out[i] = (uint64_t)json_integer_value(json_array_get(bytes, i));
+    return 0;
+}
+
 static int open_session(struct mailbox *mb, struct deadline until, struct fault *why)
 {
     AUTO(json_release) json_t *args = json_object();

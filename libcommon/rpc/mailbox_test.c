@@ -300,6 +300,16 @@ static int do_nothing(struct rpc_call *call, struct fault *why)
     return answer(call, NULL, NULL, why);
 }
 
+static int do_sizes(struct rpc_call *call, struct fault *why)
+{
+    json_t *ok = json_object(), *list = json_array();
+
+    for (size_t i = 0; i < json_array_size(json_object_get(call->args, "alias_ids")); i++)
+        (void)json_array_append_new(list, json_integer((json_int_t)(i * 1000)));
+    (void)json_object_set_new(ok, "bytes", list);
+    return answer(call, ok, NULL, why);
+}
+
 static int with_schema(struct rpc_call *call, struct fault *why)
 {
     static const struct {
@@ -311,6 +321,8 @@ static int with_schema(struct rpc_call *call, struct fault *why)
         {"mailbox.close", do_close},
         {"mailbox.create", do_nothing},
         {"mailbox.set_wraps", do_nothing},
+        {"mailbox.delete", do_nothing},
+        {"mailbox.sizes", do_sizes},
         {"folders.get", do_get_folder},
         {"folders.create", do_nothing},
         {"folders.rename", do_nothing},
@@ -337,6 +349,8 @@ static const struct rpc_action actions[] = {
     {"mailbox.close", with_schema, &mailbox_kind, 0},
     {"mailbox.create", with_schema, NULL, RPC_IS_SECRET},
     {"mailbox.set_wraps", with_schema, &mailbox_kind, 0},
+    {"mailbox.delete", with_schema, NULL, 0},
+    {"mailbox.sizes", with_schema, NULL, 0},
     {"folders.get", with_schema, &mailbox_kind, 0},
     {"folders.create", with_schema, &mailbox_kind, 0},
     {"folders.rename", with_schema, &mailbox_kind, 0},
@@ -426,6 +440,19 @@ static void break_connection(struct stand *s)
 }
 
 /* ---- tests ---- */
+
+IN_STAND(deletes_and_measures_without_a_key)
+{
+    struct test *t = s->t;
+    const struct slice ids[] = {LIT("0123456789abcdef01234567"), LIT("0123456789abcdef01234568")};
+    uint64_t bytes[2] = {1, 1};
+    struct fault why;
+
+    CHECK_OK(mailbox_delete(s->client, ids[0], soon(), &why), &why);
+    REQUIRE_OK(mailbox_get_sizes(s->client, ids, 2, soon(), bytes, &why), &why);
+    CHECK_INT(0, bytes[0]);
+    CHECK_INT(1000, bytes[1]);
+}
 
 IN_STAND(opens_itself_again_after_a_lost_connection)
 {

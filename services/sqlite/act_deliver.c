@@ -212,6 +212,7 @@ static int deliver_sealed(struct delivering *d, uint64_t file_bytes, struct faul
         r = seal_commit(&d->sealed, why);
     sealed_write_abort(&d->sealed);
     d->box->sealing--;
+    fiber_event_broadcast(&d->box->sealed);
     drain_start(d->box);                       /* when it was opened meanwhile */
     box_touch(d->box);
     return r;
@@ -226,6 +227,10 @@ static int deliver(struct delivering *d, bool *sealed, struct fault *why)
 {
     uint64_t file_bytes;
 
+    if (d->box->deleting > 0)
+        return fault_set(why, FAULT_UNAVAILABLE, "the mailbox is being deleted");
+    if (d->box->knows_key && !secret_equal(d->public_key, slice_make(d->box->sealing_key, sizeof(d->box->sealing_key))))
+        return fault_set(why, FAULT_UNAVAILABLE, "the mailbox has another public key now");
     if (!box_file_exists(d->alias, &file_bytes)) {
         if (d->box->engine != NULL)
             return fault_set(why, FAULT_CORRUPT, "the mailbox file is missing");
@@ -238,9 +243,9 @@ static int deliver(struct delivering *d, bool *sealed, struct fault *why)
         return deliver_sealed(d, file_bytes, why);
     if (deliver_open(d, why) == 0)
         return 0;
-    if (why->code != FAULT_CLOSED)             /* locked while it waited: seal it then */
+    if (why->code != FAULT_CLOSED || d->box->deleting > 0 || !box_file_exists(d->alias, &file_bytes))
         return -1;
-    *sealed = true;
+    *sealed = true;                            /* locked while it waited */
     return deliver_sealed(d, file_bytes, why);
 }
 

@@ -49,7 +49,13 @@ static int create_alone(struct box *b, struct creating *c, struct fault *why)
 
     if (fiber_mutex_lock(&b->lock, DEADLINE_NEVER, why) < 0)
         return -1;
-    r = pool_run(OFFLOAD_DB, create_run, c, why);
+    r = deleted_finish(slice_of(b->alias_id), why);
+    if (r == 0)
+        r = pool_run(OFFLOAD_DB, create_run, c, why);
+    if (r == 0) {
+        memcpy(b->sealing_key, c->public_key.p, sizeof(b->sealing_key));
+        b->knows_key = true;
+    }
     fiber_mutex_unlock(&b->lock);
     box_touch(b);
     return r;
@@ -115,6 +121,7 @@ int act_mailbox_open(struct rpc_call *call, struct fault *why)
     if (s == NULL)
         abort();
     *s = (struct session){ .box = b, .scope = (unsigned)scope, .next = b->sessions };
+    ignore_result(slice_copy_cstr(wrap_id, s->wrap_id, sizeof(s->wrap_id)));   /* too long: not among the live ones */
     b->sessions = s;                           /* holds the box open while the engine is opened */
     if (box_unlock(b, key, wrap_id, why) < 0 || rpc_session_open(call, &mailbox_kind, s, &s->handle, why) < 0) {
         session_end(s);
@@ -144,11 +151,12 @@ static int set_wraps_run(struct engine *e, void *arg, struct fault *why)
 
 int act_mailbox_set_wraps(struct rpc_call *call, struct fault *why)
 {
+    struct session *s = act_session(call);
     struct slice wraps;
 
-    if (act_need_write(call, why) < 0 || wraps_text(call, &wraps, why) < 0 ||
-        box_run(act_session(call)->box, true, set_wraps_run, &wraps, why) < 0)
+    if (act_need_write(call, why) < 0 || wraps_text(call, &wraps, why) < 0 || box_run(s->box, true, set_wraps_run, &wraps, why) < 0)
         return -1;
+    box_lock_out_revoked(s->box, json_object_get(call->args, "wrap_ids"), s);
     return rpc_answer(call, NULL, NULL, 0, why);
 }
 
@@ -177,6 +185,7 @@ static int rekey_locked(struct box *b, struct rekeying *r, struct fault *why)
     secret_unref(&b->key);
     b->key = secret_ref(r->key);
     derive_sealing_pair(secret_slice(r->key), &b->pair);
+    memcpy(b->sealing_key, b->pair.public_key, sizeof(b->sealing_key));
     return 0;
 }
 

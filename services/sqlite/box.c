@@ -90,6 +90,7 @@ struct box *box_get(struct slice alias_id)
         abort();
     ignore_result(slice_copy_cstr(alias_id, b->alias_id, sizeof(b->alias_id)));
     fiber_mutex_init(&b->lock);
+    fiber_event_init(&b->sealed);
     timer_init(&b->idle, idle_over, b);
     timer_init(&b->quiet, tidy_due, b);
     map_set(server.boxes, alias_id, b);
@@ -98,7 +99,7 @@ struct box *box_get(struct slice alias_id)
 
 static bool box_is_unused(const struct box *b)
 {
-    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && b->sealing == 0;
+    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && b->sealing == 0 && b->deleting == 0;
 }
 
 void box_touch(struct box *b)
@@ -123,8 +124,7 @@ static int close_engine(void *arg, UNUSED struct fault *why)
     return 0;
 }
 
-/* Forgets the key; the mailbox is locked from then on. With the lock held. */
-static void box_lock_up(struct box *b)
+void box_lock_up(struct box *b)
 {
     struct engine *e = b->engine;
     struct fault why;
@@ -181,6 +181,8 @@ static int box_open_engine(struct box *b, struct slice key, struct fault *why)
     b->engine = o.engine;
     b->key = o.key;
     derive_sealing_pair(key, &b->pair);
+    memcpy(b->sealing_key, b->pair.public_key, sizeof(b->sealing_key));
+    b->knows_key = true;
     tidy_later(b);                             /* what a process before this one left undone */
     return 0;
 }
@@ -198,7 +200,9 @@ int box_unlock(struct box *b, struct slice key, struct slice wrap_id, struct fau
 
     if (fiber_mutex_lock(&b->lock, deadline_in_ms(30000), why) < 0)
         return -1;
-    if (b->engine == NULL)
+    if (b->deleting > 0)
+        r = fault_set(why, FAULT_UNAVAILABLE, "the mailbox is being deleted");
+    else if (b->engine == NULL)
         r = box_open_engine(b, key, why);
     else if (!secret_equal(secret_slice(b->key), key))
         r = fault_set(why, FAULT_DENIED, "another key");
@@ -221,7 +225,29 @@ void box_lock_all_out(struct box *b, struct session *but)
 
     for (struct session *s = b->sessions; s != NULL; s = next) {
         next = s->next;
-        if (s != but)
+        if (s != but && s->handle != NULL)
+            rpc_session_end(s->handle);
+    }
+}
+
+static bool is_listed(const json_t *list, const char *text)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)list, i, item)
+        if (json_is_string(item) && strcmp(json_string_value(item), text) == 0)
+            return true;
+    return false;
+}
+
+void box_lock_out_revoked(struct box *b, const json_t *live, struct session *but)
+{
+    struct session *next;
+
+    for (struct session *s = b->sessions; s != NULL; s = next) {
+        next = s->next;
+        if (s != but && s->handle != NULL && !is_listed(live, s->wrap_id))
             rpc_session_end(s->handle);
     }
 }

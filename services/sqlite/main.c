@@ -39,6 +39,8 @@ static const struct rpc_action actions[] = {
     { "mailbox.open", act_mailbox_open, NULL, RPC_IS_SECRET },
     { "mailbox.close", act_mailbox_close, &mailbox_kind, 0 },
     { "mailbox.set_wraps", act_mailbox_set_wraps, &mailbox_kind, 0 },
+    { "mailbox.delete", act_mailbox_delete, NULL, 0 },
+    { "mailbox.sizes", act_mailbox_sizes, NULL, 0 },
     { "mailbox.rekey", act_mailbox_rekey, &mailbox_kind, RPC_IS_SECRET },
     { "mailbox.verify", act_mailbox_verify, &mailbox_kind, 0 },
     { "mailbox.usage", act_mailbox_usage, &mailbox_kind, 0 },
@@ -164,7 +166,7 @@ static int start(UNUSED void *arg, struct fault *why)
     offload_configure(OFFLOAD_DB, 8, 4096);
     make_metrics();
     split_secrets();
-    if (lock_storage(why) < 0 || open_sealed(why) < 0 || open_redis(why) < 0)
+    if (lock_storage(why) < 0 || open_sealed(why) < 0 || deleted_finish_all(why) < 0 || open_redis(why) < 0)
         return -1;
     rpc.secrets = (const struct secret *const *)server.secrets;
     rpc.secret_count = server.secret_count;

@@ -62,7 +62,8 @@ extern struct server server;                   /* constant after start, but for 
 struct session {                               /* what an RPC session of kind mailbox stands for */
     struct box *box;
     unsigned scope;
-    struct rpc_session *handle;
+    struct rpc_session *handle;                /* NULL while it is being opened */
+    char wrap_id[65];                          /* the password slot it came in with */
     struct session *next;
 };
 
@@ -94,6 +95,10 @@ struct box {
     bool tidying;
     struct timer quiet;
     unsigned sealing;                          /* items on their way into the sealed log */
+    struct fiber_event sealed;                 /* one of them has arrived */
+    unsigned deleting;                         /* no delivery, no session begins */
+    bool knows_key;                            /* sealing_key is that of the mailbox: made or opened since the box is here */
+    unsigned char sealing_key[32];             /* public: mail sealed to another one could never be read */
     uint64_t quota_bytes;
     struct timer idle;
 };
@@ -111,6 +116,10 @@ void box_touch(struct box *b);                 /* (re)starts the idle timer when
 /* After work: search index, dead bodies, old marks and the write-ahead log are seen to when it has been quiet. */
 void tidy_later(struct box *b);
 void box_lock_all_out(struct box *b, struct session *but);
+/* Ends the sessions, but this one, whose password slot is not in the JSON array of text `live`. */
+void box_lock_out_revoked(struct box *b, const json_t *live, struct session *but);
+/* Forgets the key and closes the engine; with the lock held. */
+void box_lock_up(struct box *b) SUSPENDS;
 void boxes_close(struct deadline until) SUSPENDS;
 
 /* Runs on the box's engine, in order with the others; writes that wait are committed together with one fsync. Returns when
@@ -149,6 +158,11 @@ int act_mailbox_close(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_mailbox_set_wraps(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_mailbox_rekey(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_mailbox_verify(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_delete(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_mailbox_sizes(struct rpc_call *call, struct fault *why) SUSPENDS;
+/* Deletions that were begun and killed: of one alias (0 also when there is none), of all. */
+int deleted_finish(struct slice alias, struct fault *why) MUST_CHECK SUSPENDS;
+int deleted_finish_all(struct fault *why) MUST_CHECK SUSPENDS;
 int act_mailbox_usage(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_folders_list(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_folders_get(struct rpc_call *call, struct fault *why) SUSPENDS;
