@@ -15,11 +15,14 @@
 #include "store/models.h"
 
 #define DENIED_AFTER_MS 300            /* a refusal takes a multiple of this: room for several passwords' Argon2id */
+#define STORE_MS        15000          /* then what is remembered decides */
 
 struct cached {
     struct secret *data_key;
     char wrap_id[25];
     uint64_t until_ms;
+    struct login_result who;           /* for when the store is away; of its slices only `address` counts, kept in `text` */
+    char *text;
 };
 
 struct login {
@@ -49,6 +52,7 @@ struct login *login_new(const struct login_options *options)
 static void cached_free(struct cached *c)
 {
     secret_unref(&c->data_key);
+    free(c->text);
     memory_wipe(c, sizeof(*c));
     free(c);
 }
@@ -322,7 +326,7 @@ static const struct cached *cache_find(struct login *l, struct arena *a, const s
     return NULL;
 }
 
-static void cache_put(struct login *l, struct slice key, const struct hashing *h)
+static void cache_put(struct login *l, struct slice key, const struct hashing *h, const struct login_result *who)
 {
     struct cached *c = calloc(1, sizeof(*c)), *was;
 
@@ -335,6 +339,11 @@ static void cache_put(struct login *l, struct slice key, const struct hashing *h
     c->data_key = h->data_key != NULL ? secret_ref(h->data_key) : NULL;
     c->until_ms = clock_now_ms() + l->options.cache_ms;
     ignore_result(slice_copy_cstr(slice_of(h->wrap_id), c->wrap_id, sizeof(c->wrap_id)));
+    c->who = *who;
+    c->who.data_key = NULL;
+    c->text = strndup(who->address.p, who->address.n);
+    if (c->text == NULL)
+        abort();
     was = map_set(l->cache, key, c);
     if (was != NULL)
         cached_free(was);
@@ -391,8 +400,8 @@ static int password_check(struct login *l, const struct subject *s, struct slice
         return -1;
     r = h->result;
     if (r == 0) {
-        cache_put(l, cache_key(l, in, s->owners[h->whose].id, password), h);
         result_fill(s, h->whose, h->wrap_id, h->data_key, in, out);
+        cache_put(l, cache_key(l, in, s->owners[h->whose].id, password), h, out);
         if (h->whose == OWNER_ALIAS)
             ignore_result(alias_touch_wrap(l->options.store, slice_of(s->alias.id), slice_of(h->wrap_id), clock_wall_ms(), until, &ignored));
     } else {
@@ -400,6 +409,36 @@ static int password_check(struct login *l, const struct subject *s, struct slice
     }
     hashing_free(h);
     return r;
+}
+
+/* The document store does not answer: who was let in a moment ago still is. Whoever changes a password or switches an alias off does
+ * it in the store and says so by an event, which drops what is here. Nobody can send without the store, so this is for mailboxes.  */
+static bool answer_without_store(struct login *l, const struct subject *s, struct slice password, struct arena *in, struct login_result *out)
+{
+    struct slice address = arena_printf(in, "%.*s@%.*s", SLICE(s->name), SLICE(s->domain_name)), key;
+    size_t cursor = 0;
+    void *value;
+
+    while (!s->wants_sender && map_next(l->cache, &cursor, &key, &value) == 1) {
+        const struct cached *c = value;
+
+        if (c->who.is_catchall || !slice_equal(slice_of(c->text), address) || c->until_ms <= clock_now_ms() ||
+            !slice_equal(key, cache_key(l, in, c->who.alias_id, password)))
+            continue;
+        *out = c->who;
+        out->address = address;
+        out->name = s->name;
+        out->domain = s->domain_name;
+        out->wrap_id = arena_copy(in, slice_of(c->wrap_id));
+        out->data_key = secret_ref(c->data_key);
+        return true;
+    }
+    return false;
+}
+
+static bool store_is_away(const struct fault *why)
+{
+    return why->code == FAULT_UNAVAILABLE || why->code == FAULT_TIMEOUT || why->code == FAULT_IO;
 }
 
 /* An answer that comes sooner for a name with fewer passwords, or none, would tell who exists. */
@@ -432,8 +471,8 @@ static int check(struct login *l, struct subject *s, struct slice username, stru
     if (fiber_sleep_until(deadline_in_ms(guesses_delay_ms(failed)), why) < 0)
         return -1;
     begun_ms = clock_now_ms();
-    if (subject_find(l, username, in, until, s, why) < 0)
-        return -1;
+    if (subject_find(l, username, in, deadline_earlier(until, deadline_in_ms(STORE_MS)), s, why) < 0)
+        return store_is_away(why) && answer_without_store(l, s, password, in, out) ? 0 : -1;
     if (password_check(l, s, password, until, in, out, why) == 0)
         return 0;
     return why->code == FAULT_DENIED ? deny(l, s->network, username, password, begun_ms, in, why) : -1;
