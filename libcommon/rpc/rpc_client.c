@@ -14,7 +14,7 @@
 #define BACKOFF_LEAST_MS 50u
 #define BACKOFF_MOST_MS 5000u
 #define FAILURES_PATIENT 5u /* after so many in a row requests no longer wait for another try */
-#define PING_MS 15000u
+#define PING_MS 4000u /* a server that stands still is noticed within 12 s */
 
 struct rpc_client *rpc_client_new(const struct rpc_client_options *options)
 {

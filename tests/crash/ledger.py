@@ -29,6 +29,8 @@ class Message:
             how = r.choices(["open", "locked", "forward", "both", "two"], [45, 25, 10, 10, 10])[0]
             self.rcpts = {"open": lambda: [r.choice(OPEN)], "locked": lambda: [r.choice(LOCKED)], "forward": lambda: [aliases["forward"]],
                           "both": lambda: [aliases["both"]], "two": lambda: [r.choice(OPEN), r.choice(LOCKED)]}[how]()
+            if aliases["one mailbox"]:
+                self.rcpts = [OPEN[0]]
         else:
             self.sender = r.choice(SUBMITTERS)
             self.rcpts = r.choices([[OUTSIDE[0]], OUTSIDE, [OUTSIDE[0], r.choice(OPEN)], [r.choice(LOCKED)]], [50, 20, 20, 10])[0]

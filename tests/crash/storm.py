@@ -136,9 +136,10 @@ def make_aliases():
 
 
 class Storm:
-    def __init__(self, messages, submissions, kills, seed, victims=None, senders=(6, 3), say=print):
+    def __init__(self, messages, submissions, kills, seed, victims=None, one_mailbox=False, senders=(6, 3), say=print):
         self.victims, self.seed, self.say, self.senders = victims or VICTIMS, seed, say, senders
         run, aliases = make_aliases()
+        aliases["one mailbox"] = one_mailbox
         self.ledger = Ledger(run, seed, {"mx": messages, "smtp": submissions}, aliases)
         self.plan = kill_plan(seed, kills, self.ledger.total, self.victims)
         self.sink = OurSink(self.ledger)

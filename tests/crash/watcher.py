@@ -121,6 +121,8 @@ class Watcher(threading.Thread):
                 self.step()
             except Refused as refused:
                 self.check("UNAVAILABLE" in str(refused), str(refused))
+                if self.n == 2:
+                    self.drop()                # one stays, the other comes back and asks what changed
                 self.stopping.wait(0.05)
             except Gone:
                 self.drop()

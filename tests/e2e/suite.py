@@ -203,35 +203,6 @@ def submission(address, password=PASSWORD):
     return s
 
 
-class Resending:
-    """A sending server as RFC 5321 4.5.4 wants it: the same message again and again until somebody says 250. Counts its tries."""
-
-    def __init__(self, connect, sender, recipient, seconds=WAIT_S * 2):
-        self.connect, self.sender, self.recipient, self.seconds = connect, sender, recipient, seconds
-        self.link, self.tries = None, 0
-
-    def send(self, data):
-        end_at = time.monotonic() + self.seconds
-        while True:
-            self.tries += 1
-            try:
-                self.link = self.link or self.connect()
-                self.link.sendmail(self.sender, [self.recipient], data)
-                return
-            except (OSError, smtplib.SMTPException) as error:
-                codes = [code for code, _ in getattr(error, "recipients", {}).values()] or [getattr(error, "smtp_code", 0)]
-                assert not any(code >= 500 for code in codes), error
-                assert time.monotonic() < end_at, "not taken in %d s: %s" % (self.seconds, error)
-                self.close()
-                time.sleep(0.1)
-
-    def close(self):
-        if self.link is not None:
-            with contextlib.suppress(OSError, smtplib.SMTPException):
-                self.link.close()
-            self.link = None
-
-
 class Sink:
     """Other people's mail server, at 127.0.0.2 on the same port: keeps what it is given."""
 
