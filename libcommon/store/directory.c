@@ -97,26 +97,55 @@ static int get(struct directory *d, const char *collection, struct slice key,
     return 0;
 }
 
-int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
-                         struct deadline until, struct domain_doc *out, struct fault *why)
+/* A document found; the caller may have it too. */
+static json_t *share(json_t *doc, json_t **document)
+{
+    if (document != NULL)
+        *document = json_incref(doc);
+    return doc;
+}
+
+int directory_name_domain(struct directory *d, struct slice name, struct arena *in,
+                          struct deadline until, struct domain_doc *out, json_t **document,
+                          struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     struct slice key = arena_printf(in, "d %.*s", SLICE(name));
 
     if (get(d, DOMAINS, key, store_filter_text(in, "name", name), until, &doc, why) < 0)
         return -1;
-    return domain_parse(doc, in, out, why);
+    return domain_parse(share(doc, document), in, out, why);
+}
+
+int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
+                         struct deadline until, struct domain_doc *out, struct fault *why)
+{
+    return directory_name_domain(d, name, in, until, out, NULL, why);
 }
 
 int directory_find_domain(struct directory *d, struct slice id, struct arena *in,
-                          struct deadline until, struct domain_doc *out, struct fault *why)
+                          struct deadline until, struct domain_doc *out, json_t **document,
+                          struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
     struct slice key = arena_printf(in, "i %.*s", SLICE(id));
 
     if (get(d, DOMAINS, key, store_filter_id(in, id), until, &doc, why) < 0)
         return -1;
-    return domain_parse(doc, in, out, why);
+    return domain_parse(share(doc, document), in, out, why);
+}
+
+int directory_find_user(struct directory *d, struct slice token_hash, struct arena *in,
+                        struct deadline until, struct user_doc *out, json_t **document,
+                        struct fault *why)
+{
+    AUTO(json_release) json_t *doc = NULL;
+    struct slice key = arena_printf(in, "t %.*s", SLICE(token_hash));
+    struct store_filter *f = store_filter_text(in, "api_token_hash", token_hash);
+
+    if (get(d, USERS, key, f, until, &doc, why) < 0)
+        return -1;
+    return user_parse(share(doc, document), in, out, why);
 }
 
 int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name,

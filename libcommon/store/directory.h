@@ -10,6 +10,7 @@
 
 #include "store/model_alias.h"
 #include "store/model_domain.h"
+#include "store/model_user.h"
 
 #define DIRECTORY_MAX 8192
 
@@ -21,10 +22,18 @@ void directory_free(struct directory **d);
 int directory_get_domain(struct directory *d, struct slice name, struct arena *in,
                          struct deadline until, struct domain_doc *out,
                          struct fault *why) MUST_CHECK SUSPENDS;
-/* The same by id. */
+/* The same by id. *document (may be NULL) is the document itself, shared: json_release it, never
+ * change it. */
 int directory_find_domain(struct directory *d, struct slice id, struct arena *in,
-                          struct deadline until, struct domain_doc *out,
+                          struct deadline until, struct domain_doc *out, json_t **document,
                           struct fault *why) MUST_CHECK SUSPENDS;
+int directory_name_domain(struct directory *d, struct slice name, struct arena *in,
+                          struct deadline until, struct domain_doc *out, json_t **document,
+                          struct fault *why) MUST_CHECK SUSPENDS;
+/* A user by the hash of their API token (user_token_hash). FAULT_NOT_FOUND. */
+int directory_find_user(struct directory *d, struct slice token_hash, struct arena *in,
+                        struct deadline until, struct user_doc *out, json_t **document,
+                        struct fault *why) MUST_CHECK SUSPENDS;
 /* FAULT_NOT_FOUND: no such alias. "*" asks for the catch-all. */
 int directory_get_alias(struct directory *d, struct slice domain_id, struct slice name,
                         struct arena *in, struct deadline until, struct alias_doc *out,

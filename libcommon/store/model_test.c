@@ -257,7 +257,7 @@ TEST(model, marks)
 
 static void body_users(struct scene *s)
 {
-    struct user_doc user = {.email = LIT("jane@example.test"), .group = LIT("admin")}, got;
+    struct user_doc user = {.email = LIT("jane@example.test"), .group = LIT("admin"), .has_verified_email = true}, got;
     struct test *t = s->t;
     struct fault why;
 

@@ -10,6 +10,8 @@ struct user_doc {
     struct slice api_token_hash; /* hex SHA-256 of the token; absent: none */
     struct slice password_hash;  /* of the web account */
     struct slice display_name, given_name, family_name, locale, timezone;
+    struct slice avatar_url, default_forwarding_address;
+    bool has_verified_email; /* an account somebody registered for may do nothing before */
     int64_t max_quota_per_alias; /* bytes; 0: the server's default */
     int64_t smtp_limit;          /* messages a day; 0: the server's default */
     bool is_banned;

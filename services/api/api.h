@@ -18,6 +18,8 @@
 #include "net/redis.h"
 #include "rpc/mailbox.h"
 #include "rt/dns.h"
+#include "rt/listener.h"
+#include "rt/tls.h"
 #include "rt/service.h"
 #include "store/models.h"
 
@@ -30,7 +32,8 @@
 struct api_config {
     uint16_t port;
     const char *api_url, *web_url, *web_host;        /* "https://api.example.com", "https://example.com", "example.com" */
-    const char **exchanges;                          /* SMTP_EXCHANGE_DOMAINS: MX names that are ours */
+    const char **exchanges;                          /* SMTP_EXCHANGE_DOMAINS: MX names that are ours; empty: mx_host */
+    const char *mx_host, *smtp_host;
     const char *tls_key, *tls_cert;                  /* API_SSL_*: TLS; empty: plain HTTP, loopback only */
     const char *store_uri, *store_key_file;
     const char *redis_host;
@@ -38,7 +41,7 @@ struct api_config {
     struct secret *redis_password, *helper_key, *txt_key;
     const char *sqlite_host;
     uint16_t sqlite_port;
-    const char **secrets;                            /* API_SECRETS */
+    struct secret *secrets;                          /* API_SECRETS, comma separated */
     const char *sqlite_ca;
     const char *txt_prefix;                          /* TXT_RECORD_PREFIX: "forward-email" */
     const char *spool_folder;
@@ -48,6 +51,7 @@ struct api_config {
     uint64_t message_bytes_max, quota_bytes;         /* SMTP_MESSAGE_MAX_SIZE; mailbox default (10 GiB) */
     bool exempt_loopback;                            /* LOGIN_EXEMPT_LOOPBACK: tests */
     bool registration_open;                          /* API_REGISTRATION_ENABLED: POST /v1/account */
+    bool sqlite_tls;
 };
 
 struct api {
@@ -56,9 +60,12 @@ struct api {
     struct redis *redis;                             /* NULL: none configured */
     struct login *login;                             /* alias passwords, protocol "api" */
     struct mailbox_server *mailboxes;
-    struct dns *dns;
+    struct directory *directory;                     /* domains and users, as they were a second ago */
     struct spool_dir *spools;
     struct http_server http;
+    struct tls_server *tls;                          /* NULL: plain HTTP on loopback */
+    struct listener *listener;
+    struct metric *requests, *took;
 };
 
 enum api_auth {                                      /* who may call; a set */
@@ -94,6 +101,8 @@ struct api_call {
     struct domain_doc domain;                        /* API_DOMAIN, API_ALIAS, API_CATCHALL */
     bool is_domain_admin;
     struct alias_doc alias;                          /* API_DOMAIN_ALIAS, API_ALIAS */
+    json_t *user_document, *domain_document, *alias_document;   /* as stored, where they were loaded; may be NULL; released by the dispatcher */
+    uint64_t started_us;
     unsigned status;                                 /* once answered */
     struct slice refused;                            /* key of the refusal, for the log */
 };
@@ -120,6 +129,8 @@ struct api_route {
     const char *statuses;                            /* documented beside 200 and those auth and flags imply: "400 404 409" */
 };
 extern const struct api_route account_routes[], domain_routes[], catchall_routes[], alias_routes[], email_routes[], log_routes[], public_routes[];
+extern const struct api_route *const api_route_lists[];    /* NULL ends it (api_routes.c) */
+extern const char *const api_schema_lists[];
 /* JSON Schemas of answers by name, as JSON text: {"Alias":{...},...}; each file of endpoints has its own. */
 extern const char account_schemas[], domain_schemas[], alias_schemas[], email_schemas[], log_schemas[];
 
@@ -153,6 +164,22 @@ struct api_page { uint64_t page, limit; struct store_page store; };             
 void api_page_read(struct api_call *c, uint64_t initial, uint64_t most, const char *const *sortable, const char *order, struct api_page *out);
 /* X-Page-*, X-Item-Count and Link (RFC 8288), then the array. Takes `items`. */
 int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t total, json_t *items) SUSPENDS;
+
+/* ---- the order of things (api_dispatch.c and what it calls) ------------------------------------------------------------------------- */
+
+void api_handle(struct http_request *rq, void *api) SUSPENDS;                         /* http_server.handle */
+/* Route for the path, or NULL; *other: the path exists for other methods ("GET, PUT", for Allow), else empty. */
+const struct api_route *api_route_find(struct arena *a, struct slice method, struct slice path, struct slice params[API_PARAMS_MAX], struct slice *other);
+/* api_auth.c: 0: c->auth, user, who, domain, alias are filled; 1: refused and answered. */
+int api_authenticate(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
+int api_load_parameters(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;   /* domain and alias of the path; as above */
+int api_limit(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;             /* api_limit.c; as above */
+int api_body_read(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;         /* api_body.c; as above */
+/* Form texts into one object; false: malformed or too many keys. For tests and fuzzing. */
+bool api_form_parse(struct arena *a, struct slice text, json_t *into) MUST_CHECK;
+bool api_form_put(struct arena *a, json_t *into, struct slice key, struct slice value) MUST_CHECK;   /* a, a[], a[b] */
+bool api_multipart_parse(struct arena *a, struct slice boundary, struct slice text, json_t *into) MUST_CHECK;
+json_t *api_openapi(const struct api *api);                                          /* owned by the caller */
 
 /* ---- shared pieces ---------------------------------------------------------------------------------------------------------------- */
 

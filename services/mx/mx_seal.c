@@ -81,7 +81,7 @@ static int take_domain_key(struct mx_mail *m, const struct mx_target *t, struct 
     struct domain_doc d;
 
     if (directory_find_domain(m->mx->directory, slice_of(t->domain_id), m->arena, m->until, &d,
-                              why) < 0)
+                              NULL, why) < 0)
         return -1;
     if (d.dkim_private_key.n == 0 || m->mx->keys == NULL || !is_published(m, &d))
         return 0;

@@ -392,7 +392,7 @@ static struct slice envelope_sender(struct job *job)
 static int prepare(struct job *job, struct fault *why)
 {
     struct deadline until = deadline_in_ms(transaction_ms());
-    int r = directory_find_domain(bree.directory, slice_of(job->email.domain), job->arena, until, &job->domain, why);
+    int r = directory_find_domain(bree.directory, slice_of(job->email.domain), job->arena, until, &job->domain, NULL, why);
 
     if (r < 0 && why->code == FAULT_NOT_FOUND) {
         fail_open(job, SMTP_REPLY(550, "5.7.1", "The sender's domain is no longer here"));

@@ -20,5 +20,5 @@ def sink():
 def all_daemons_run():
     """Whoever killed one has started it again; a daemon that died by itself fails the test in which it did."""
     yield
-    for name in ("redis", "dns", "sqlite", "mx", "smtp", "smtp-bree", "imap"):
+    for name in ("redis", "dns", "sqlite", "mx", "smtp", "smtp-bree", "imap", "api"):
         assert suite.is_running(suite.pid_of(name)), name + " has died"

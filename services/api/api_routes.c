@@ -1,0 +1,15 @@
+/* api_routes.c - all routes, in the order of the documentation. Constant. */
+#include "api.h"
+
+const struct api_route *const api_route_lists[] = {
+    public_routes,
+    account_routes,
+    log_routes,
+    NULL,
+};
+
+const char *const api_schema_lists[] = {
+    account_schemas,
+    log_schemas,
+    NULL,
+};
