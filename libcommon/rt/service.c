@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/environment.h"
 #include "rt/dns.h"
 #include "rt/fiber.h"
 #include "rt/listener.h"
@@ -54,11 +55,6 @@ const struct service_common *service_common(void)
 
 /* ---- settings ---------------------------------------------------------------------------------- */
 
-static const char *from_environment(const char *name)
-{
-    return getenv(name);
-}
-
 static bool level_parse(const char *text, enum log_level *out)
 {
     static const char *const name[] = { "debug", "info", "warn", "error" };
@@ -76,8 +72,8 @@ static int settings_read(const struct service *s)
     enum log_level level = LOG_INFO;
     uint32_t uid;
 
-    config_read(common_vars, COUNT(common_vars), &common, from_environment, &errors);
-    config_read(s->vars, s->var_count, s->config, from_environment, &errors);
+    config_read(common_vars, COUNT(common_vars), &common, environment_get, &errors);
+    config_read(s->vars, s->var_count, s->config, environment_get, &errors);
     if (common.log_level != NULL && !level_parse(common.log_level, &level))
         (void)buf_printf(&errors, "LOG_LEVEL: \"%s\" is none of debug, info, warn, error\n", common.log_level);
     if (common.uid != NULL && !slice_to_u32(slice_of(common.uid), UINT32_MAX - 1, &uid))

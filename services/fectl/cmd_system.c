@@ -1,4 +1,4 @@
-/* cmd_system.c - fectl system, config: is everything there? Suspends. */
+/* cmd_system.c - fectl system: is everything there? Suspends. */
 #include "fectl.h"
 
 static int system_status(struct fectl *f, struct fault *why)
@@ -12,14 +12,7 @@ static int system_status(struct fectl *f, struct fault *why)
     return store_ok && mailboxes_ok ? 0 : fault_set(why, FAULT_UNAVAILABLE, "not everything is up");
 }
 
-static int config_check(struct fectl *f, UNUSED struct fault *why)
-{
-    printf("settings of fectl are fine (store %s)\nfor a daemon: fe-NAME --check-config\n", f->settings.store_uri);
-    return 0;
-}
-
 const struct command system_commands[] = {
     { "system", "status", "", "are the store and the mailbox server up", true, system_status },
-    { "config", "check", "", "checks the settings", false, config_check },
     { NULL, NULL, NULL, NULL, false, NULL },
 };

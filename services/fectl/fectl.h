@@ -37,7 +37,7 @@ struct command {
     int (*run)(struct fectl *f, struct fault *why);    /* SUSPENDS */
 };
 
-extern const struct command user_commands[], domain_commands[], alias_commands[], queue_commands[], trace_commands[], mailbox_commands[], store_commands[], system_commands[];
+extern const struct command user_commands[], domain_commands[], alias_commands[], queue_commands[], trace_commands[], mailbox_commands[], store_commands[], config_commands[], system_commands[];
 
 /* Value of "--name value"; NULL when absent. Flags: fectl_flag. Both take the option out of argv. */
 const char *fectl_option(struct fectl *f, const char *name);

@@ -5,6 +5,7 @@
  */
 #include "fectl.h"
 
+#include "base/environment.h"
 #include "base/log.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
@@ -24,14 +25,9 @@ static const struct config_var vars[] = {
     VAR_SECRET(struct settings, helper_key, "HELPER_ENCRYPTION_KEY", "", "encrypts DKIM keys in domain documents"),
 };
 
-static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, trace_commands, mailbox_commands, store_commands, system_commands };
+static const struct command *const tables[] = { user_commands, domain_commands, alias_commands, queue_commands, trace_commands, mailbox_commands, store_commands, config_commands, system_commands };
 
 struct run { struct fectl *fectl; const struct command *command; int status; };
-
-static const char *from_environment(const char *name)
-{
-    return getenv(name);
-}
 
 static void usage(void)
 {
@@ -90,7 +86,7 @@ int main(int argc, char **argv)
     f.argv = argv + (argc - f.argc);
     (void)secret_init();
     log_init("fectl", LOG_ERROR);
-    if (config_read(vars, COUNT(vars), &f.settings, from_environment, &errors) > 0) {
+    if (config_read(vars, COUNT(vars), &f.settings, environment_get, &errors) > 0) {
         (void)fprintf(stderr, "fectl: these settings are wrong:\n%.*s", SLICE(buf_slice(&errors)));
         return 1;
     }
