@@ -134,6 +134,16 @@ static bool string_of(const struct api_call *c, const char *key, struct slice *o
     return out->p != NULL;
 }
 
+/* At most NAME_MAX_BYTES, whole characters. */
+static struct slice short_name(struct slice s)
+{
+    struct slice cut = slice_head(s, NAME_MAX_BYTES);
+
+    while (cut.n > 0 && cut.n < s.n && ((unsigned char)s.p[cut.n] & 0xC0) == 0x80)
+        cut.n--;
+    return cut;
+}
+
 /* 0: fine, 1: refused. */
 static int read_changes(struct api_call *c, struct store_update *u)
 {
@@ -145,9 +155,9 @@ static int read_changes(struct api_call *c, struct store_update *u)
         store_set_text(u, "email", arena_lower(c->arena, s));
     }
     if (string_of(c, "given_name", &s))
-        store_set_text(u, "given_name", slice_head(s, NAME_MAX_BYTES));
+        store_set_text(u, "given_name", short_name(s));
     if (string_of(c, "family_name", &s))
-        store_set_text(u, "family_name", slice_head(s, NAME_MAX_BYTES));
+        store_set_text(u, "family_name", short_name(s));
     if (string_of(c, "avatar_url", &s)) {
         if (s.n > 0 && !is_web_url(s))
             return api_refuse(c, 400, "INVALID_URL") + 1;

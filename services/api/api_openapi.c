@@ -1,4 +1,4 @@
-/* api_openapi.c - the description of the API (OpenAPI 3.0.3), written from the table that dispatches. Owns nothing; never suspends. */
+/* api_openapi.c - the description of the API (OpenAPI 3.1.0, schemas are JSON Schema 2020-12), written from the table that dispatches. Owns nothing; never suspends. */
 #include "api.h"
 
 static const char error_schema[] =
@@ -222,7 +222,7 @@ json_t *api_openapi(const struct api *api)
     for (size_t l = 0; api_route_lists[l] != NULL; l++)
         for (const struct api_route *r = api_route_lists[l]; r->path != NULL; r++)
             add_route(paths, r);
-    return json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}}}", "openapi", "3.0.3", "info", "title", "REST API",
+    return json_pack("{s:s,s:{s:s,s:s,s:s},s:[{s:s}],s:o,s:{s:o,s:{s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}}}", "openapi", "3.1.0", "info", "title", "REST API",
                      "version", "1.0.0", "description", "Domains, aliases, outbound mail and logs of this installation.", "servers", "url",
                      api->config->api_url, "paths", paths, "components", "schemas", schemas(), "securitySchemes", "token", "type", "http", "scheme", "basic",
                      "description", "the account's API token as user name, no password", "mailbox", "type", "http", "scheme", "basic", "description",

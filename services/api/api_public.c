@@ -50,5 +50,6 @@ const struct api_route public_routes[] = {
     { .method = "GET", .path = "/v1/test", .handle = test_address, .params = test_params, .answer = "text", .operation = "getTestAddress",
       .summary = "An address for trying plus-addressing." },
     { .method = "GET", .path = "/openapi.json", .handle = openapi, .answer = "object", .operation = "getDescription", .summary = "This description." },
+    { .method = "GET", .path = "/v1/openapi.json", .handle = openapi, .answer = "object", .operation = "getDescriptionOfV1", .summary = "This description." },
     { .path = NULL },
 };
