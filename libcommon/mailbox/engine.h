@@ -65,6 +65,10 @@ void engine_close(struct engine **e);                          /* closer; an ope
  * until this has returned 0, which is when a transaction of its own took the place of the failed one in the log and was synced. At once
  * 0 when nothing has failed. FAULT_DISK_FULL, FAULT_IO: not yet; FAULT_UNAVAILABLE: damage, the handle must be opened anew.       */
 int engine_recover(struct engine *e, struct fault *why) MUST_CHECK;
+/* `alone` only: the log that was found had been changed on the disk after it was acknowledged, and SQLite's replay ended there: messages
+ * or changes of the last moments before the server was killed are lost. Every folder has a new UIDVALIDITY (as after
+ * engine_restored), the log is kept beside the file as <path>-wal-damaged. To be reported.                                        */
+bool engine_log_was_damaged(const struct engine *e);
 bool engine_is_broken(const struct engine *e);                 /* damage: it refuses everything until it is opened anew */
 
 /* FAULT_DENIED unless `wrap_id` is among the live ones. */

@@ -33,6 +33,7 @@ struct engine {
     bool alone;
     bool broken;                      /* refuses everything until reopened */
     bool unsure;                      /* a commit has failed: refuses changes until engine_recover */
+    bool log_was_damaged;
     bool unsettled;                   /* a predecessor's log may not be on the disk as it reads */
     bool batch;                       /* between engine_begin and engine_commit */
     int level;                        /* 0: no transaction; 1: transaction; more: savepoints */
@@ -104,6 +105,10 @@ int directory_sync(const char *path_in_it, struct fault *why);
 int log_settle(const char *path, struct fault *why);
 /* The same for any file that is open for reading and writing. */
 int file_rewrite(int fd, struct fault *why);
+int file_copy(const char *path, const char *copy, struct fault *why);
+/* engine_wal.c */
+int log_is_damaged(const char *path, bool *damaged, struct fault *why);
+int log_keep(const char *path, struct fault *why);             /* a copy of the log, at <path>-wal-damaged */
 /* Tests: called with the name of each step of rekey and create. NULL normally. */
 extern void (*engine_step_hook)(const char *step);
 void engine_step(const char *step);

@@ -265,7 +265,7 @@ static int open_to_write(struct engine *e, bool unsettled, struct fault *why)
     e->unsettled = e->unsure = unsettled;
     if (check_length(e, why) < 0)
         return -1;
-    if (!e->unsure && forget_staged(e, why) < 0) {
+    if (!e->unsure && (forget_staged(e, why) < 0 || (e->log_was_damaged && engine_restored(e, why) < 0))) {
         if (why->code != FAULT_DISK_FULL && why->code != FAULT_IO)
             return -1;
         e->unsure = true;             /* what is staged stays until another open, or is swept */
@@ -276,17 +276,28 @@ static int open_to_write(struct engine *e, bool unsettled, struct fault *why)
     return 0;
 }
 
+/* Before anything of the log is used up. */
+static bool look_at_log(const char *path, struct fault *why)
+{
+    bool damaged;
+
+    return log_is_damaged(path, &damaged, why) == 0 && damaged && log_keep(path, why) == 0;
+}
+
 int engine_open(const char *path, const struct secret *data_key, const struct engine_options *options,
                 struct engine **out, struct fault *why)
 {
     AUTO(engine_close) struct engine *e = NULL;
     enum salt salt = SALT_RIGHT;
-    bool unsettled = options && options->alone && log_settle(path, why) < 0;
+    bool alone = options && options->alone;
+    bool damaged = alone && look_at_log(path, why);
+    bool unsettled = alone && log_settle(path, why) < 0;
 
     if (read_salt(path, data_key, &salt, why) < 0 ||
         connect_existing(path, data_key, options, salt, &e, why) < 0 || check_format(e, salt, why) < 0)
         return -1;
     assert(e != NULL);
+    e->log_was_damaged = damaged;
     if (e->mode == ENGINE_WRITE && open_to_write(e, unsettled, why) < 0)
         return -1;
     *out = e;

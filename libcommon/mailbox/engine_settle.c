@@ -31,21 +31,21 @@ static int write_block(int fd, const char *p, size_t n, off_t at, struct fault *
     return 0;
 }
 
-static int rewrite_all(int fd, char *block, struct fault *why)
+static int copy_all(int from, int to, char *block, struct fault *why)
 {
     off_t at = 0;
     ssize_t n;
 
-    while ((n = pread(fd, block, BLOCK_BYTES, at)) != 0) {
+    while ((n = pread(from, block, BLOCK_BYTES, at)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return fault_errno(why, errno, "read a log");
-        if (write_block(fd, block, (size_t)n, at, why) < 0)
+        if (write_block(to, block, (size_t)n, at, why) < 0)
             return -1;
         at += n;
     }
-    return at > 0 && fdatasync(fd) < 0 ? fault_errno(why, errno, "sync a log") : 0;
+    return fdatasync(to) < 0 ? fault_errno(why, errno, "sync a log") : 0;
 }
 
 int file_rewrite(int fd, struct fault *why)
@@ -55,8 +55,29 @@ int file_rewrite(int fd, struct fault *why)
 
     if (block == NULL)
         abort();
-    r = rewrite_all(fd, block, why);
+    r = copy_all(fd, fd, block, why);
     free(block);
+    return r;
+}
+
+int file_copy(const char *path, const char *copy, struct fault *why)
+{
+    int from = open(path, O_RDONLY | O_CLOEXEC), to = -1, r = -1;
+    char *block = malloc(BLOCK_BYTES);
+
+    if (block == NULL)
+        abort();
+    if (from >= 0)
+        to = open(copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (to < 0)
+        (void)fault_errno(why, errno, "copy a log");
+    else
+        r = copy_all(from, to, block, why);
+    free(block);
+    if (from >= 0)
+        (void)close(from);
+    if (to >= 0)
+        (void)close(to);
     return r;
 }
 

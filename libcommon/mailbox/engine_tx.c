@@ -8,6 +8,7 @@
  */
 #include "mailbox/engine_internal.h"
 
+#include "base/secret.h"
 #include "base/time.h"
 
 int state_load(struct engine *e, struct fault *why)
@@ -183,6 +184,11 @@ void engine_item_abort(struct engine *e)
     level_undo(e);
 }
 
+bool engine_log_was_damaged(const struct engine *e)
+{
+    return e->log_was_damaged;
+}
+
 bool engine_is_broken(const struct engine *e)
 {
     return e->broken;
@@ -190,7 +196,7 @@ bool engine_is_broken(const struct engine *e)
 
 int engine_recover(struct engine *e, struct fault *why)
 {
-    int64_t now = clock_wall_ms();
+    unsigned char anything[16];
     int r;
 
     if (db_check(e, why) < 0)
@@ -200,9 +206,10 @@ int engine_recover(struct engine *e, struct fault *why)
     if (e->unsettled && log_settle(e->path, why) < 0)
         return -1;
     e->unsettled = e->unsure = false;
+    random_bytes(anything, sizeof(anything));          /* a value that was there already would write nothing */
     r = change_begin(e, why);
     if (r >= 0)
-        r = change_end(e, meta_set(e, "recovered", slice_make(&now, sizeof(now)), why), why);
+        r = change_end(e, meta_set(e, "recovered", slice_make(anything, sizeof(anything)), why), why);
     if (r < 0)
         e->unsure = true;
     return r < 0 ? -1 : 0;

@@ -183,6 +183,9 @@ static int box_open_engine(struct box *b, struct slice key, struct fault *why)
     derive_sealing_pair(key, &b->pair);
     memcpy(b->sealing_key, b->pair.public_key, sizeof(b->sealing_key));
     b->knows_key = true;
+    if (engine_log_was_damaged(o.engine))
+        log_event(LOG_ERROR, "box.log_damaged", F_STR("alias", b->alias_id), F_STR("kept_in", o.path),
+                  F_STR("what", "the end of its log was changed on the disk: the last changes before the kill are lost"));
     tidy_later(b);                             /* what a process before this one left undone */
     return 0;
 }
