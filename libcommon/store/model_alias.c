@@ -4,6 +4,8 @@
 
 #include "store/model.h"
 
+#define CHANGE_TRIES 20
+
 static const struct model_row rows[] = {
     ROW(ID, struct alias_doc, id, "_id"),
     ROW(ID, struct alias_doc, domain, "domain"),
@@ -20,6 +22,9 @@ static const struct model_row rows[] = {
     ROW(TEXT, struct alias_doc, public_key, "public_key"),
     ROW(TEXT, struct alias_doc, sealing_public_key, "sealing_public_key"),
     ROW(JSON, struct alias_doc, wraps, "wraps"),
+    ROW(INT, struct alias_doc, wraps_revision, "wraps_revision"),
+    ROW(TEXT, struct alias_doc, rotation_to, "rotation_to"),
+    ROW(DATE, struct alias_doc, rotation_at, "rotation_at"),
     ROW(TEXT, struct alias_doc, description, "description"),
     ROW_LIST(struct alias_doc, labels, label_count, "labels", ALIAS_LABELS_MAX),
     ROW(INT, struct alias_doc, max_quota, "max_quota"),
@@ -120,20 +125,31 @@ int alias_insert(struct store *st, struct alias_doc *alias, struct deadline unti
         model_id_copy(alias->id, slice_of(object_id_new().s));
     alias->created_at = alias->updated_at = clock_wall_ms();
     doc = alias_format(alias);
-    if (raise_domain_flag(st, alias, until, why) < 0)
+    if (raise_domain_flag(st, alias, until, why) < 0 ||
+        store_insert(st, ALIASES, doc, until, why) < 0)
         return -1;
-    return store_insert(st, ALIASES, doc, until, why);
+    return raise_domain_flag(st, alias, until, why); /* who deleted another one may have taken it down */
 }
 
 /* ---- password slots ------------------------------------------------------------------------- */
 
-/* Every change of slots moves updated_at. */
+/* Every change of slots raises wraps_revision: a filter that names it finds what was read, or nothing. */
+static void where_revision(struct store_filter *f, int64_t revision)
+{
+    if (revision == 0) {
+        store_where_null(store_filter_or(f), "wraps_revision");
+        f = store_filter_or(f);
+    }
+    store_where_int(f, "wraps_revision", STORE_EQ, revision);
+}
+
 static int update_alias(struct store *st, const struct store_filter *f, struct store_update *u,
                         enum fault_code none, struct deadline until, struct fault *why)
 {
     uint64_t matched;
 
     store_set_date(u, "updated_at", clock_wall_ms());
+    store_inc(u, "wraps_revision", 1);
     if (store_update(st, ALIASES, f, u, STORE_ONE, until, &matched, why) < 0)
         return -1;
     return matched > 0
@@ -141,31 +157,38 @@ static int update_alias(struct store *st, const struct store_filter *f, struct s
                : fault_set(why, none, "the alias is gone, or its passwords changed meanwhile");
 }
 
-static int check_wrap_room(struct store *st, struct slice id, size_t max, struct arena *in,
-                           struct deadline until, struct fault *why)
+static int add_wrap_once(struct store *st, struct slice id, const json_t *wrap,
+                         struct slice sealing_public_key, size_t max, struct deadline until,
+                         struct fault *why)
 {
+    AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *doc = NULL;
+    struct store_filter *f = store_filter_id(in, id);
+    struct store_update *u = store_update_new(in);
 
-    if (store_find_one(st, ALIASES, store_filter_id(in, id), NULL, until, &doc, why) < 0)
+    if (store_find_one(st, ALIASES, f, NULL, until, &doc, why) < 0)
         return -1;
     if (json_array_size(json_object_get(doc, "wraps")) >= max)
         return fault_set(why, FAULT_LIMIT, "an alias has at most %zu passwords", max);
-    return 0;
+    where_revision(f, json_get_int(doc, "wraps_revision", 0));
+    store_push(u, "wraps", wrap);
+    if (sealing_public_key.n > 0)
+        store_set_text(u, "sealing_public_key", sealing_public_key);
+    return update_alias(st, f, u, FAULT_CONFLICT, until, why);
 }
 
 int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap,
                    struct slice sealing_public_key, size_t max, struct deadline until,
                    struct fault *why)
 {
-    AUTO(arena_free) struct arena *in = arena_new(0);
-    struct store_update *u = store_update_new(in);
+    int r = -1;
 
-    if (check_wrap_room(st, id, max, in, until, why) < 0)
-        return -1;
-    store_push(u, "wraps", wrap);
-    if (sealing_public_key.n > 0)
-        store_set_text(u, "sealing_public_key", sealing_public_key);
-    return update_alias(st, store_filter_id(in, id), u, FAULT_NOT_FOUND, until, why);
+    for (int i = 0; i < CHANGE_TRIES && r < 0; i++) {
+        r = add_wrap_once(st, id, wrap, sealing_public_key, max, until, why);
+        if (r < 0 && why->code != FAULT_CONFLICT)
+            return -1;
+    }
+    return r;
 }
 
 int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id,
@@ -191,9 +214,13 @@ static bool has_same_ids(const json_t *a, const json_t *b)
     return true;
 }
 
-int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
-                        const json_t *after, struct slice sealing_public_key, struct deadline until,
-                        struct fault *why)
+struct wraps_change {
+    const json_t *before, *after;
+    struct slice sealing_public_key, rotation_to;
+};
+
+static int change_wraps(struct store *st, struct slice id, const struct wraps_change *c,
+                        struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     AUTO(json_release) json_t *doc = NULL;
@@ -202,15 +229,50 @@ int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
 
     if (store_find_one(st, ALIASES, f, NULL, until, &doc, why) < 0)
         return -1;
-    if (!has_same_ids(json_object_get(doc, "wraps"), before))
+    if (!has_same_ids(json_object_get(doc, "wraps"), c->before))
         return fault_set(why, FAULT_CONFLICT, "the passwords changed meanwhile");
-    /* updated_at moves with every change of slots: what was compared above is still true when it
-     * matches */
-    store_where_text(f, "updated_at", STORE_EQ, json_get_slice(doc, "updated_at"));
-    store_set_json(u, "wraps", after);
-    if (sealing_public_key.n > 0)
-        store_set_text(u, "sealing_public_key", sealing_public_key);
+    where_revision(f, json_get_int(doc, "wraps_revision", 0));
+    store_set_json(u, "wraps", c->after);
+    if (c->sealing_public_key.n > 0)
+        store_set_text(u, "sealing_public_key", c->sealing_public_key);
+    if (c->rotation_to.n > 0) {
+        store_set_text(u, "rotation_to", c->rotation_to);
+        store_set_date(u, "rotation_at", clock_wall_ms());
+    } else {
+        store_unset(u, "rotation_to");
+        store_unset(u, "rotation_at");
+    }
     return update_alias(st, f, u, FAULT_CONFLICT, until, why);
+}
+
+int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
+                        const json_t *after, struct slice sealing_public_key, struct deadline until,
+                        struct fault *why)
+{
+    const struct wraps_change c = {before, after, sealing_public_key, SLICE_NONE};
+
+    return change_wraps(st, id, &c, until, why);
+}
+
+int alias_rotate_wraps(struct store *st, struct slice id, const json_t *before, const json_t *after,
+                       struct slice rotation_to, struct deadline until, struct fault *why)
+{
+    const struct wraps_change c = {before, after, SLICE_NONE, rotation_to};
+
+    return change_wraps(st, id, &c, until, why);
+}
+
+int alias_delete(struct store *st, const struct alias_doc *alias, struct deadline until,
+                 struct fault *why)
+{
+    AUTO(arena_free) struct arena *in = arena_new(0);
+    struct store_filter *f = store_filter_id(in, slice_of(alias->id));
+    uint64_t deleted;
+
+    where_revision(f, alias->wraps_revision);
+    if (store_delete(st, ALIASES, f, STORE_ONE, until, &deleted, why) < 0)
+        return -1;
+    return deleted > 0 ? 0 : fault_set(why, FAULT_CONFLICT, "the alias changed meanwhile");
 }
 
 int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, int64_t now_ms,

@@ -24,6 +24,9 @@ struct alias_doc {
     /* base64, 32 bytes: mail is sealed to it while locked. Absent: never had a password */
     struct slice sealing_public_key;
     struct slice wraps; /* JSON array of password slots (mail/keys.h), text; empty: none */
+    int64_t wraps_revision;   /* rises with every change of slots */
+    struct slice rotation_to; /* the slot that is replacing all others; absent: none is */
+    int64_t rotation_at;
     struct slice description;
     struct slice *labels;
     size_t label_count;
@@ -66,10 +69,18 @@ int alias_add_wrap(struct store *st, struct slice id, const json_t *wrap,
 int alias_remove_wrap(struct store *st, struct slice id, struct slice wrap_id,
                       struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 /* All slots at once, if they still are those of `before` by id and order (else FAULT_CONFLICT): for
- * rekey. Both JSON arrays. */
+ * rekey. Both JSON arrays. Ends a rotation that was noted. */
 int alias_replace_wraps(struct store *st, struct slice id, const json_t *before,
                         const json_t *after, struct slice sealing_public_key, struct deadline until,
                         struct fault *why) MUST_CHECK SUSPENDS;
+/* The same as the first step of a rotation, which stays noted until alias_replace_wraps. */
+int alias_rotate_wraps(struct store *st, struct slice id, const json_t *before, const json_t *after,
+                       struct slice rotation_to, struct deadline until,
+                       struct fault *why) MUST_CHECK SUSPENDS;
+/* Deletes the document if its slots are still those of that revision; FAULT_CONFLICT: they are not,
+ * or it is gone. */
+int alias_delete(struct store *st, const struct alias_doc *alias, struct deadline until,
+                 struct fault *why) MUST_CHECK SUSPENDS;
 /* Notes the day a slot was last used; callers do so at most once an hour per slot. */
 int alias_touch_wrap(struct store *st, struct slice id, struct slice wrap_id, int64_t now_ms,
                      struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
