@@ -1,7 +1,6 @@
 /* cmd_alias.c - fectl alias: addresses, where they lead, and their passwords. Suspends for store and mailbox server. */
 #include "fectl.h"
 
-#include "mail/keys.h"
 
 static int split(struct fectl *f, struct slice address, struct slice *name, struct domain_doc *d, struct fault *why)
 {
@@ -137,58 +136,15 @@ static int alias_list(struct fectl *f, struct fault *why)
 
 /* ---- passwords ------------------------------------------------------------------------------------- */
 
-static int set_mailbox_wraps(struct fectl *f, const struct alias_doc *a, const struct secret *data_key, struct slice wrap_id, const json_t *wraps, struct fault *why)
-{
-    AUTO(mailbox_close) struct mailbox *mb = NULL;
-
-    if (mailbox_open(fectl_mailboxes(f), slice_of(a->id), data_key, wrap_id, MAILBOX_READ | MAILBOX_WRITE, fectl_until(), &mb, why) < 0)
-        return -1;
-    return mailbox_set_wraps(mb, keys_wrap_ids(f->arena, wraps), fectl_until(), why);
-}
-
-/* The first password makes the mailbox. The document comes first, and only if it has no slot yet: killed before the file is there, the
- * password is known to its owner and `fectl mailbox create` finishes with it; mail for the alias gets 450 until then.          */
-static int first_password(struct fectl *f, const struct alias_doc *a, const json_t *wrap, const struct secret *data_key, struct fault *why)
-{
-    AUTO(json_release) json_t *none = json_array();
-    AUTO(json_release) json_t *wraps = json_array();
-
-    json_array_append(wraps, (json_t *)(uintptr_t)wrap);
-    if (alias_replace_wraps(f->store, slice_of(a->id), none, wraps, keys_public_text(f->arena, data_key), fectl_until(), why) < 0)
-        return -1;
-    return fectl_create_mailbox(f, a, data_key, wraps, why);
-}
-
-/* One more: the document's slot is durable first, then the mailbox learns its id; until then it does not open. */
-static int further_password(struct fectl *f, const struct alias_doc *a, const json_t *wrap, const struct secret *data_key, struct slice wrap_id, struct fault *why)
-{
-    AUTO(json_release) json_t *wraps = NULL;
-
-    if (json_parse(a->wraps, 1 << 20, &wraps, why) < 0)
-        return -1;
-    json_array_append(wraps, (json_t *)(uintptr_t)wrap);
-    if (alias_add_wrap(f->store, slice_of(a->id), wrap, SLICE_NONE, WRAPS_MAX, fectl_until(), why) < 0)
-        return -1;
-    return set_mailbox_wraps(f, a, data_key, wrap_id, wraps, why);
-}
-
 static int give_password(struct fectl *f, const struct alias_doc *a, struct slice password, struct slice old, const char *scope, struct fault *why)
 {
-    AUTO(secret_unref) struct secret *data_key = NULL;
-    AUTO(json_release) json_t *wrap = NULL;
-    struct keys_wrap_options options = { .scope = scope, .description = LIT("fectl") };
-    struct slice wrap_id = SLICE_NONE;
-    bool first = a->wraps.n == 0 || slice_equal(a->wraps, LIT("[]"));
+    const struct keys_wrap_options options = { .scope = scope, .description = LIT("fectl") };
 
-    if (first)
-        data_key = keys_data_key_new();
-    else if (old.n == 0)
+    if (!account_has_password(a))
+        return account_password_first(fectl_passwords(f), a, password, &options, false, fectl_until(), why);
+    if (old.n == 0)
         return fault_set(why, FAULT_INVALID, "this alias has a password: give it with --old-password-stdin to add another (nobody can open the mailbox without one)");
-    else if (fectl_unlock(f, a, old, &wrap_id, &data_key, why) < 0)
-        return -1;
-    if (keys_wrap_make(slice_of(a->id), data_key, password, &options, &wrap, why) < 0)
-        return -1;
-    return first ? first_password(f, a, wrap, data_key, why) : further_password(f, a, wrap, data_key, wrap_id, why);
+    return account_password_add(fectl_passwords(f), a, old, password, &options, fectl_until(), why);
 }
 
 static int read_old(struct fectl *f, struct secret **out, struct fault *why)
@@ -252,33 +208,6 @@ static int alias_passwords(struct fectl *f, struct fault *why)
     return 0;
 }
 
-/* The mailbox forgets the slot first: killed in between, the document still has it, but it opens nothing. */
-static int revoke(struct fectl *f, const struct alias_doc *a, struct slice password, struct slice slot, struct fault *why)
-{
-    AUTO(secret_unref) struct secret *data_key = NULL;
-    AUTO(json_release) json_t *wraps = NULL;
-    struct slice wrap_id;
-    size_t i, left;
-    json_t *wrap;
-
-    if (fectl_unlock(f, a, password, &wrap_id, &data_key, why) < 0 || json_parse(a->wraps, 1 << 20, &wraps, why) < 0)
-        return -1;
-    left = json_array_size(wraps);
-    json_array_foreach(wraps, i, wrap) {
-        if (!slice_equal(json_get_slice(wrap, "id"), slot))
-            continue;
-        if (left == 1)
-            return fault_set(why, FAULT_INVALID, "this is the last password: without it nobody could ever open the mailbox again");
-        (void)json_array_remove(wraps, i);
-        if (set_mailbox_wraps(f, a, data_key, wrap_id, wraps, why) < 0 ||
-            alias_remove_wrap(f->store, slice_of(a->id), slot, fectl_until(), why) < 0)
-            return -1;
-        fectl_alias_changed(f, a->id);
-        return 0;
-    }
-    return fault_set(why, FAULT_NOT_FOUND, "there is no password %.*s (see fectl alias passwords)", SLICE(slot));
-}
-
 static int alias_revoke(struct fectl *f, struct fault *why)
 {
     AUTO(secret_unref) struct secret *password = NULL;
@@ -291,7 +220,10 @@ static int alias_revoke(struct fectl *f, struct fault *why)
         return -1;
     if (password == NULL)
         return fault_set(why, FAULT_INVALID, "--password-stdin is needed: a password of this alias, to open the mailbox's own list");
-    return revoke(f, &a, secret_slice(password), slot, why);
+    if (account_password_revoke(fectl_passwords(f), &a, secret_slice(password), slot, fectl_until(), why) < 0)
+        return why->code == FAULT_NOT_FOUND ? fault_set(why, FAULT_NOT_FOUND, "there is no password %.*s (see fectl alias passwords)", SLICE(slot)) : -1;
+    fectl_alias_changed(f, a.id);
+    return 0;
 }
 
 /* For tests and benchmarks: u1..uN with mailboxes and one password, in one run. */

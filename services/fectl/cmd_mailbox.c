@@ -50,11 +50,10 @@ static int open_mailbox(struct fectl *f, struct opened *o, struct fault *why)
 static int mailbox_create_command(struct fectl *f, struct fault *why)
 {
     AUTO(opened_close) struct opened o = { 0 };
-    AUTO(json_release) json_t *wraps = NULL;
 
-    if (unlock(f, &o, why) < 0 || json_parse(o.alias.wraps, 1 << 20, &wraps, why) < 0)
+    if (unlock(f, &o, why) < 0)
         return -1;
-    if (fectl_create_mailbox(f, &o.alias, o.data_key, wraps, why) < 0)
+    if (account_mailbox_make(fectl_passwords(f), &o.alias, o.data_key, fectl_until(), why) < 0)
         return why->code == FAULT_EXISTS ? fault_set(why, FAULT_EXISTS, "there is a mailbox already; nothing was changed") : -1;
     printf("mailbox created\n");
     return 0;

@@ -4,7 +4,6 @@
  */
 #include "fectl.h"
 
-#include "mail/keys.h"
 #include "net/redis.h"
 
 const char *fectl_option(struct fectl *f, const char *name)
@@ -79,22 +78,20 @@ int fectl_find_alias(struct fectl *f, struct slice address, struct alias_doc *al
 
 int fectl_unlock(struct fectl *f, const struct alias_doc *alias, struct slice password, struct slice *wrap_id, struct secret **data_key, struct fault *why)
 {
-    AUTO(json_release) json_t *wraps = NULL;
-    json_t *wrap;
-    size_t i;
+    struct account_key key = { 0 };
 
-    if (alias->wraps.n == 0)
-        return fault_set(why, FAULT_DENIED, "this alias has no password yet");
-    if (json_parse(alias->wraps, 1 << 20, &wraps, why) < 0)
+    if (account_password_unlock(fectl_passwords(f), alias, password, fectl_until(), &key, why) < 0)
         return -1;
-    /* Argon2id on the loop is fine here: nobody else waits in this process */
-    json_array_foreach(wraps, i, wrap) {
-        if (keys_wrap_open(slice_of(alias->id), wrap, password, clock_wall_ms(), data_key, why) < 0)
-            continue;
-        *wrap_id = arena_copy(f->arena, json_get_slice(wrap, "id"));
-        return 0;
-    }
-    return fault_set(why, FAULT_DENIED, "wrong password");
+    *wrap_id = arena_copy(f->arena, slice_of(key.wrap_id));
+    *data_key = key.data_key;
+    return 0;
+}
+
+struct account_passwords *fectl_passwords(struct fectl *f)
+{
+    if (f->passwords.store == NULL)
+        account_passwords_init(&f->passwords, f->store, fectl_mailboxes(f));
+    return &f->passwords;
 }
 
 struct mailbox_server *fectl_mailboxes(struct fectl *f)
@@ -128,12 +125,4 @@ void fectl_alias_changed(struct fectl *f, const char *alias_id)
         (void)fprintf(stderr, "fectl: Redis was not told (%s): open sessions go on for some minutes\n", why.text);
     if (r != NULL)
         redis_free(&r);
-}
-
-int fectl_create_mailbox(struct fectl *f, const struct alias_doc *a, const struct secret *data_key, const json_t *wraps, struct fault *why)
-{
-    AUTO(sealing_pair_wipe) struct sealing_pair pair;
-
-    derive_sealing_pair(secret_slice(data_key), &pair);
-    return mailbox_create(fectl_mailboxes(f), slice_of(a->id), data_key, slice_make(pair.public_key, 32), keys_wrap_ids(f->arena, wraps), fectl_until(), why);
 }

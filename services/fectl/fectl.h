@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "account/account_password.h"
 #include "base/config.h"
 #include "base/json.h"
 #include "rpc/mailbox.h"
@@ -26,6 +27,7 @@ struct fectl {
     struct arena *arena;
     struct store *store;                       /* open for commands that need it */
     struct mailbox_server *mailboxes;
+    struct account_passwords passwords;
     int argc;                                  /* behind the command's words */
     char **argv;
 };
@@ -53,5 +55,4 @@ int fectl_unlock(struct fectl *f, const struct alias_doc *alias, struct slice pa
 struct mailbox_server *fectl_mailboxes(struct fectl *f);
 /* Event alias:<id>: daemons drop cached logins and end sessions. Without Redis they notice within minutes. */
 void fectl_alias_changed(struct fectl *f, const char *alias_id);
-/* Makes the mailbox file for the slots of the document. FAULT_EXISTS when there is one. */
-int fectl_create_mailbox(struct fectl *f, const struct alias_doc *a, const struct secret *data_key, const json_t *wraps, struct fault *why) MUST_CHECK;
+struct account_passwords *fectl_passwords(struct fectl *f);
