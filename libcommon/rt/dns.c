@@ -1,6 +1,6 @@
 /* dns.c - see dns.h. libunbound resolves in a thread of its own; its file descriptor wakes the loop.
  *
- * Owns      the resolver context (with its cache) and the queries under way.
+ * Owns      the resolver contexts (one with its cache, maybe one that keeps nothing) and the queries under way.
  * Called by mx, smtp-bree, mail authentication; on fibers.
  * Fails     with FAULT_UNAVAILABLE, FAULT_TIMEOUT, FAULT_CANCELED, FAULT_INVALID. Suspends in every query.
  */
@@ -28,25 +28,28 @@ static const char *const root_anchor[] = {
     ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
 };
 
-static struct ub_ctx *context;
-static uv_poll_t *poll_handle;
+enum { CACHED, FRESH, RESOLVER_COUNT };
+static struct resolver {
+    struct ub_ctx *context;            /* NULL: not made */
+    uv_poll_t *poll_handle;
+} resolvers[RESOLVER_COUNT];
 static unsigned queries;               /* fibers in dns_query() */
 
 /* ---- context ------------------------------------------------------------------------------------ */
 
-static void answers_ready(UNUSED uv_poll_t *handle, UNUSED int status, UNUSED int events)
+static void answers_ready(uv_poll_t *handle, UNUSED int status, UNUSED int events)
 {
-    (void)ub_process(context);
+    (void)ub_process(((struct resolver *)handle->data)->context);
 }
 
-static int option_set(const char *name, const char *value, struct fault *why)
+static int option_set(struct ub_ctx *context, const char *name, const char *value, struct fault *why)
 {
     int e = ub_ctx_set_option(context, name, value);
 
     return e == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver option %s: %s", name, ub_strerror(e));
 }
 
-static int servers_set(const struct dns_options *o, struct fault *why)
+static int servers_set(struct ub_ctx *context, const struct dns_options *o, struct fault *why)
 {
     int e;
 
@@ -62,7 +65,7 @@ static int servers_set(const struct dns_options *o, struct fault *why)
     return 0;
 }
 
-static int options_set(struct fault *why)
+static int options_set(struct ub_ctx *context, bool fresh, struct fault *why)
 {
     static const struct { const char *name, *value; } row[] = {
         { "do-not-query-localhost:", "no" },
@@ -85,12 +88,14 @@ static int options_set(struct fault *why)
     };
 
     for (size_t i = 0; i < COUNT(row); i++)
-        if (option_set(row[i].name, row[i].value, why) < 0)
+        if (option_set(context, row[i].name, row[i].value, why) < 0)
             return -1;
+    if (fresh)
+        return option_set(context, "cache-max-ttl:", "0", why) < 0 || option_set(context, "cache-max-negative-ttl:", "0", why) < 0 ? -1 : 0;
     return 0;
 }
 
-static int anchor_set(const char *anchor, struct fault *why)
+static int anchor_set(struct ub_ctx *context, const char *anchor, struct fault *why)
 {
     if (anchor == NULL)
         return 0;
@@ -106,9 +111,9 @@ static int anchor_set(const char *anchor, struct fault *why)
     return 0;
 }
 
-static int context_set(const struct dns_options *o, struct fault *why)
+static int context_set(struct ub_ctx *context, const struct dns_options *o, bool fresh, struct fault *why)
 {
-    if (options_set(why) < 0 || servers_set(o, why) < 0 || anchor_set(o->trust_anchor, why) < 0)
+    if (options_set(context, fresh, why) < 0 || servers_set(context, o, why) < 0 || anchor_set(context, o->trust_anchor, why) < 0)
         return -1;
     if (o->hosts_file != NULL && ub_ctx_hosts(context, o->hosts_file) != 0)
         return fault_set(why, FAULT_INVALID, "cannot read %s", o->hosts_file);
@@ -122,56 +127,71 @@ static void first_done(UNUSED void *arg, UNUSED int error, struct ub_result *res
     ub_resolve_free(result);
 }
 
-static void *first_query(void *error)
+struct first {
+    struct ub_ctx *context;
+    int error;
+};
+
+static void *first_query(void *arg)
 {
     /* libunbound says by itself that these are empty; a resolver in a laboratory (or of our tests) may know better */
     static const char *const ours[] = { "test.", "127.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.",
                                         "113.0.203.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa." };
-    int *e = error;
+    struct first *f = arg;
 
-    *e = 0;
-    for (size_t i = 0; *e == 0 && i < COUNT(ours); i++)
-        *e = ub_ctx_zone_remove(context, ours[i]);
-    if (*e == 0)
-        *e = ub_resolve_async(context, "localhost", DNS_A, 1, NULL, first_done, NULL);
+    f->error = 0;
+    for (size_t i = 0; f->error == 0 && i < COUNT(ours); i++)
+        f->error = ub_ctx_zone_remove(f->context, ours[i]);
+    if (f->error == 0)
+        f->error = ub_resolve_async(f->context, "localhost", DNS_A, 1, NULL, first_done, NULL);
     return NULL;
 }
 
 /* The first call makes libunbound set itself up, which takes more than a fiber's stack (its buffers for one record are
  * 64 KiB): it is made here, on a stack of a thread's size; the query is for a name that libunbound knows by itself. */
-static int resolver_set_up(struct fault *why)
+static int resolver_set_up(struct ub_ctx *context, struct fault *why)
 {
+    struct first first = { .context = context, .error = UB_INITFAIL };
     pthread_t thread;
-    int error = UB_INITFAIL;
 
-    if (pthread_create(&thread, NULL, first_query, &error) != 0)
+    if (pthread_create(&thread, NULL, first_query, &first) != 0)
         return fault_set(why, FAULT_IO, "no thread for the resolver");
     pthread_join(thread, NULL);
-    return error == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver: %s", ub_strerror(error));
+    return first.error == 0 ? 0 : fault_set(why, FAULT_INVALID, "resolver: %s", ub_strerror(first.error));
 }
 
-static int answers_watch(struct fault *why)
+static int answers_watch(struct resolver *r, struct fault *why)
 {
-    poll_handle = calloc(1, sizeof(*poll_handle));
-    if (poll_handle == NULL)
+    uv_poll_t *handle = calloc(1, sizeof(*handle));
+
+    if (handle == NULL)
         abort();
-    if (uv_poll_init(loop_uv(), poll_handle, ub_fd(context)) != 0) {
-        free(poll_handle);             /* never became a handle of the loop */
-        poll_handle = NULL;
+    if (uv_poll_init(loop_uv(), handle, ub_fd(r->context)) != 0) {
+        free(handle);                  /* never became a handle of the loop */
         return fault_set(why, FAULT_IO, "cannot watch the resolver");
     }
-    (void)uv_poll_start(poll_handle, UV_READABLE, answers_ready);
-    uv_unref((uv_handle_t *)poll_handle);      /* queries hold the loop, the resolver does not */
+    r->poll_handle = handle;
+    handle->data = r;
+    (void)uv_poll_start(handle, UV_READABLE, answers_ready);
+    uv_unref((uv_handle_t *)handle);   /* queries hold the loop, the resolver does not */
     return 0;
+}
+
+static int resolver_open(struct resolver *r, const struct dns_options *options, bool fresh, struct fault *why)
+{
+    assert(r->context == NULL);
+    r->context = ub_ctx_create();
+    if (r->context == NULL)
+        return fault_set(why, FAULT_IO, "no resolver context");
+    if (context_set(r->context, options, fresh, why) < 0 || resolver_set_up(r->context, why) < 0)
+        return -1;
+    return answers_watch(r, why);
 }
 
 int dns_init(const struct dns_options *options, struct fault *why)
 {
-    assert(context == NULL);
-    context = ub_ctx_create();
-    if (context == NULL)
-        return fault_set(why, FAULT_IO, "no resolver context");
-    if (context_set(options, why) < 0 || resolver_set_up(why) < 0 || answers_watch(why) < 0) {
+    if (resolver_open(&resolvers[CACHED], options, false, why) < 0 ||
+        (options->fresh && resolver_open(&resolvers[FRESH], options, true, why) < 0)) {
         dns_deinit();
         return -1;
     }
@@ -185,14 +205,14 @@ static void poll_closed(uv_handle_t *handle)
 
 void dns_deinit(void)
 {
-    if (context == NULL)
-        return;
     assert(queries == 0);              /* their fibers would wait for answers that cannot come */
-    if (poll_handle != NULL)
-        uv_close((uv_handle_t *)poll_handle, poll_closed);
-    poll_handle = NULL;
-    ub_ctx_delete(context);
-    context = NULL;
+    for (int i = 0; i < RESOLVER_COUNT; i++) {
+        if (resolvers[i].poll_handle != NULL)
+            uv_close((uv_handle_t *)resolvers[i].poll_handle, poll_closed);
+        if (resolvers[i].context != NULL)
+            ub_ctx_delete(resolvers[i].context);
+        resolvers[i] = (struct resolver){ 0 };
+    }
 }
 
 /* ---- queries -------------------------------------------------------------------------------------- */
@@ -214,7 +234,7 @@ static void query_done(void *arg, int error, struct ub_result *result)
     fiber_resume(q->fiber, 0);
 }
 
-static int query_wait(struct query *q, int id, struct deadline until, struct fault *why)
+static int query_wait(struct ub_ctx *context, struct query *q, int id, struct deadline until, struct fault *why)
 {
     int r = 0;
 
@@ -286,7 +306,7 @@ static int name_copy(struct slice name, char *out, size_t size, struct fault *wh
     return ok ? 0 : fault_set(why, FAULT_INVALID, "not a domain name: \"%.*s\"", SLICE(slice_head(name, 80)));
 }
 
-static int query_run(struct query *q, const char *name, enum dns_type type, struct deadline until, struct fault *why)
+static int query_run(struct ub_ctx *context, struct query *q, const char *name, enum dns_type type, struct deadline until, struct fault *why)
 {
     int id, r = 0;
 
@@ -294,7 +314,7 @@ static int query_run(struct query *q, const char *name, enum dns_type type, stru
     if (q->error == 0) {
         queries++;
         loop_hold();
-        r = query_wait(q, id, until, why);
+        r = query_wait(context, q, id, until, why);
         loop_release();
         queries--;
     }
@@ -307,8 +327,8 @@ static int query_run(struct query *q, const char *name, enum dns_type type, stru
     return 0;
 }
 
-int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
-              struct fault *why)
+static int query(struct ub_ctx *context, struct slice name, enum dns_type type, struct arena *in, struct deadline until,
+                 struct dns_answer *out, struct fault *why)
 {
     struct query q = { .fiber = fiber_self() };
     char text[NAME_MAX_BYTES + 1];
@@ -318,11 +338,25 @@ int dns_query(struct slice name, enum dns_type type, struct arena *in, struct de
         return -1;
     if (context == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "no resolver");
-    if (query_run(&q, text, type, until, why) < 0)
+    if (query_run(context, &q, text, type, until, why) < 0)
         return -1;
     r = take_answer(q.result, type, in, out, why);
     ub_resolve_free(q.result);
     return r;
+}
+
+int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
+              struct fault *why)
+{
+    return query(resolvers[CACHED].context, name, type, in, until, out, why);
+}
+
+int dns_query_fresh(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
+                    struct fault *why)
+{
+    struct ub_ctx *fresh = resolvers[FRESH].context;
+
+    return query(fresh != NULL ? fresh : resolvers[CACHED].context, name, type, in, until, out, why);
 }
 
 int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why)

@@ -15,18 +15,19 @@ struct dns_options {
     const char *trust_anchor;                  /* file of DS/DNSKEY records; "root": the root zone's keys, built in;
                                                   NULL: none, nothing counts as validated */
     const char *hosts_file;                    /* NULL: none */
+    bool fresh;                                /* dns_query_fresh() will be used: a second resolver, one more thread */
 };
 int dns_init(const struct dns_options *options, struct fault *why) MUST_CHECK;   /* once, on the loop thread */
 void dns_deinit(void);
 
-enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
+enum dns_type { DNS_A = 1, DNS_NS = 2, DNS_CNAME = 5, DNS_PTR = 12, DNS_MX = 15, DNS_TXT = 16, DNS_AAAA = 28, DNS_TLSA = 52 };
 enum dns_status { DNS_FOUND, DNS_NO_DATA, DNS_NO_NAME };
 
 struct dns_record {
     enum dns_type type;
     uint32_t ttl_s;
     uint16_t preference;                       /* MX */
-    struct slice text;                         /* A/AAAA: "192.0.2.1"; CNAME/PTR/MX: name without the final dot, lower case;
+    struct slice text;                         /* A/AAAA: "192.0.2.1"; NS/CNAME/PTR/MX: name without the final dot, lower case;
                                                   TXT: character-strings joined; TLSA: raw certificate association data */
     uint8_t usage, selector, matching;         /* TLSA */
 };
@@ -40,6 +41,9 @@ struct dns_answer {
 
 /* `name`: ASCII (A-labels); a final dot is optional. */
 int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
+/* The same, asked anew: for somebody who has just changed a record. Answers are kept for a second at most. Without
+ * options.fresh the same as dns_query().                                                                        */
+int dns_query_fresh(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* PTR of a numeric address. */
 int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* getaddrinfo on the file pool: a host of our own world (redis, mongodb, sqlite); IPv4 before IPv6. Numeric addresses pass

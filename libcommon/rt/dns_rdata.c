@@ -91,6 +91,7 @@ bool dns_rdata_parse(enum dns_type type, struct slice rdata, struct arena *in, s
         return address_parse(AF_INET, 4, rdata, in, &out->text);
     case DNS_AAAA:
         return address_parse(AF_INET6, 16, rdata, in, &out->text);
+    case DNS_NS:
     case DNS_CNAME:
     case DNS_PTR:
         return name_parse(rdata, in, &out->text);

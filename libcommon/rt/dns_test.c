@@ -94,6 +94,7 @@ static void find_all_types(struct scene *sc)
         { "HOST.Plain.Example.", DNS_AAAA, 1, "2001:db8::1" },
         { "alias.plain.example", DNS_AAAA, 1, "2001:db8::1" },
         { "alias.plain.example", DNS_CNAME, 1, "host.plain.example" },
+        { "plain.example", DNS_NS, 1, "ns.plain.example" },
         { "mail.plain.example", DNS_MX, 3, "first.plain.example" },
         { "none.plain.example", DNS_MX, 1, "" },
         { "text.plain.example", DNS_TXT, 2, NULL },
@@ -115,6 +116,31 @@ static void find_all_types(struct scene *sc)
 TEST(dns, finds_all_types)
 {
     scene_play(t, find_all_types, NULL, NULL);
+}
+
+static void ask_anew(struct scene *sc)
+{
+    const char *servers[] = { sc->server, NULL };
+    struct dns_options options = { .servers = servers, .fresh = true };
+    struct test *t = sc->t;
+
+    dns_deinit();
+    REQUIRE_OK(dns_init(&options, &sc->why), &sc->why);
+    for (int i = 0; i < 2; i++) {
+        REQUIRE_OK(dns_query_fresh(LIT("alias.plain.example"), DNS_AAAA, t->arena, deadline_in_ms(ANSWER_MS), &sc->answer, &sc->why), &sc->why);
+        REQUIRE(sc->answer.count == 1);
+        CHECK_STR("2001:db8::1", sc->answer.records[0].text);
+        CHECK_INT(0, sc->answer.records[0].ttl_s);             /* nobody may keep it */
+    }
+    REQUIRE_OK(dns_query_fresh(LIT("nowhere.plain.example"), DNS_A, t->arena, deadline_in_ms(ANSWER_MS), &sc->answer, &sc->why), &sc->why);
+    CHECK_INT(DNS_NO_NAME, sc->answer.status);
+    REQUIRE_OK(ask(sc, "host.plain.example", DNS_AAAA), &sc->why);
+    CHECK(sc->answer.count == 1 && sc->answer.records[0].ttl_s > 0);
+}
+
+TEST(dns, asks_anew_when_told_so)
+{
+    scene_play(t, ask_anew, NULL, NULL);
 }
 
 static bool has_text(const struct dns_answer *a, const char *text)
