@@ -1,6 +1,6 @@
 /* dns.c - see dns.h. libunbound resolves in a thread of its own; its file descriptor wakes the loop.
  *
- * Owns      the resolver contexts (one with its cache, maybe one that keeps nothing) and the queries under way.
+ * Owns      the resolver context with its cache, those of queries that want none, and the queries under way.
  * Called by mx, smtp-bree, mail authentication; on fibers.
  * Fails     with FAULT_UNAVAILABLE, FAULT_TIMEOUT, FAULT_CANCELED, FAULT_INVALID. Suspends in every query.
  */
@@ -28,18 +28,20 @@ static const char *const root_anchor[] = {
     ". IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16",
 };
 
-enum { CACHED, FRESH, RESOLVER_COUNT };
-static struct resolver {
-    struct ub_ctx *context;            /* NULL: not made */
-    uv_poll_t *poll_handle;
-} resolvers[RESOLVER_COUNT];
+struct resolver {
+    struct ub_ctx *context;
+    uv_poll_t *poll_handle;            /* its data: the context */
+};
+
+static struct resolver cached;         /* the one that remembers */
+static struct dns_options ours;        /* copies: resolvers are made later, too */
 static unsigned queries;               /* fibers in dns_query() */
 
 /* ---- context ------------------------------------------------------------------------------------ */
 
 static void answers_ready(uv_poll_t *handle, UNUSED int status, UNUSED int events)
 {
-    (void)ub_process(((struct resolver *)handle->data)->context);
+    (void)ub_process(handle->data);
 }
 
 static int option_set(struct ub_ctx *context, const char *name, const char *value, struct fault *why)
@@ -65,7 +67,7 @@ static int servers_set(struct ub_ctx *context, const struct dns_options *o, stru
     return 0;
 }
 
-static int options_set(struct ub_ctx *context, bool fresh, struct fault *why)
+static int options_set(struct ub_ctx *context, struct fault *why)
 {
     static const struct { const char *name, *value; } row[] = {
         { "do-not-query-localhost:", "no" },
@@ -90,8 +92,6 @@ static int options_set(struct ub_ctx *context, bool fresh, struct fault *why)
     for (size_t i = 0; i < COUNT(row); i++)
         if (option_set(context, row[i].name, row[i].value, why) < 0)
             return -1;
-    if (fresh)
-        return option_set(context, "cache-max-ttl:", "0", why) < 0 || option_set(context, "cache-max-negative-ttl:", "0", why) < 0 ? -1 : 0;
     return 0;
 }
 
@@ -111,9 +111,9 @@ static int anchor_set(struct ub_ctx *context, const char *anchor, struct fault *
     return 0;
 }
 
-static int context_set(struct ub_ctx *context, const struct dns_options *o, bool fresh, struct fault *why)
+static int context_set(struct ub_ctx *context, const struct dns_options *o, struct fault *why)
 {
-    if (options_set(context, fresh, why) < 0 || servers_set(context, o, why) < 0 || anchor_set(context, o->trust_anchor, why) < 0)
+    if (options_set(context, why) < 0 || servers_set(context, o, why) < 0 || anchor_set(context, o->trust_anchor, why) < 0)
         return -1;
     if (o->hosts_file != NULL && ub_ctx_hosts(context, o->hosts_file) != 0)
         return fault_set(why, FAULT_INVALID, "cannot read %s", o->hosts_file);
@@ -135,13 +135,13 @@ struct first {
 static void *first_query(void *arg)
 {
     /* libunbound says by itself that these are empty; a resolver in a laboratory (or of our tests) may know better */
-    static const char *const ours[] = { "test.", "127.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.",
+    static const char *const known[] = { "test.", "127.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.",
                                         "113.0.203.in-addr.arpa.", "8.b.d.0.1.0.0.2.ip6.arpa." };
     struct first *f = arg;
 
     f->error = 0;
-    for (size_t i = 0; f->error == 0 && i < COUNT(ours); i++)
-        f->error = ub_ctx_zone_remove(f->context, ours[i]);
+    for (size_t i = 0; f->error == 0 && i < COUNT(known); i++)
+        f->error = ub_ctx_zone_remove(f->context, known[i]);
     if (f->error == 0)
         f->error = ub_resolve_async(f->context, "localhost", DNS_A, 1, NULL, first_done, NULL);
     return NULL;
@@ -171,30 +171,9 @@ static int answers_watch(struct resolver *r, struct fault *why)
         return fault_set(why, FAULT_IO, "cannot watch the resolver");
     }
     r->poll_handle = handle;
-    handle->data = r;
+    handle->data = r->context;
     (void)uv_poll_start(handle, UV_READABLE, answers_ready);
     uv_unref((uv_handle_t *)handle);   /* queries hold the loop, the resolver does not */
-    return 0;
-}
-
-static int resolver_open(struct resolver *r, const struct dns_options *options, bool fresh, struct fault *why)
-{
-    assert(r->context == NULL);
-    r->context = ub_ctx_create();
-    if (r->context == NULL)
-        return fault_set(why, FAULT_IO, "no resolver context");
-    if (context_set(r->context, options, fresh, why) < 0 || resolver_set_up(r->context, why) < 0)
-        return -1;
-    return answers_watch(r, why);
-}
-
-int dns_init(const struct dns_options *options, struct fault *why)
-{
-    if (resolver_open(&resolvers[CACHED], options, false, why) < 0 ||
-        (options->fresh && resolver_open(&resolvers[FRESH], options, true, why) < 0)) {
-        dns_deinit();
-        return -1;
-    }
     return 0;
 }
 
@@ -203,16 +182,74 @@ static void poll_closed(uv_handle_t *handle)
     free(handle);
 }
 
+static void resolver_close(struct resolver *r)
+{
+    if (r->poll_handle != NULL)
+        uv_close((uv_handle_t *)r->poll_handle, poll_closed);
+    if (r->context != NULL)
+        ub_ctx_delete(r->context);
+    *r = (struct resolver){ 0 };
+}
+
+static int resolver_open(struct resolver *r, const struct dns_options *options, struct fault *why)
+{
+    r->context = ub_ctx_create();
+    if (r->context == NULL)
+        return fault_set(why, FAULT_IO, "no resolver context");
+    if (context_set(r->context, options, why) == 0 && resolver_set_up(r->context, why) == 0 && answers_watch(r, why) == 0)
+        return 0;
+    resolver_close(r);
+    return -1;
+}
+
+static const char *text_copy(const char *text)
+{
+    char *copy = text != NULL ? strdup(text) : NULL;
+
+    if (text != NULL && copy == NULL)
+        abort();
+    return copy;
+}
+
+static void options_keep(const struct dns_options *o)
+{
+    size_t n = 0;
+    const char **servers;
+
+    while (o->servers != NULL && o->servers[n] != NULL)
+        n++;
+    servers = calloc(n + 1, sizeof(*servers));
+    if (servers == NULL)
+        abort();
+    for (size_t i = 0; i < n; i++)
+        servers[i] = text_copy(o->servers[i]);
+    ours = (struct dns_options){ .servers = servers, .trust_anchor = text_copy(o->trust_anchor), .hosts_file = text_copy(o->hosts_file) };
+}
+
+static void options_forget(void)
+{
+    for (size_t i = 0; ours.servers != NULL && ours.servers[i] != NULL; i++)
+        free((char *)(uintptr_t)ours.servers[i]);
+    free((void *)(uintptr_t)ours.servers);
+    free((char *)(uintptr_t)ours.trust_anchor);
+    free((char *)(uintptr_t)ours.hosts_file);
+    ours = (struct dns_options){ 0 };
+}
+
+int dns_init(const struct dns_options *options, struct fault *why)
+{
+    assert(cached.context == NULL);
+    if (resolver_open(&cached, options, why) < 0)
+        return -1;
+    options_keep(options);
+    return 0;
+}
+
 void dns_deinit(void)
 {
     assert(queries == 0);              /* their fibers would wait for answers that cannot come */
-    for (int i = 0; i < RESOLVER_COUNT; i++) {
-        if (resolvers[i].poll_handle != NULL)
-            uv_close((uv_handle_t *)resolvers[i].poll_handle, poll_closed);
-        if (resolvers[i].context != NULL)
-            ub_ctx_delete(resolvers[i].context);
-        resolvers[i] = (struct resolver){ 0 };
-    }
+    resolver_close(&cached);
+    options_forget();
 }
 
 /* ---- queries -------------------------------------------------------------------------------------- */
@@ -348,15 +385,22 @@ static int query(struct ub_ctx *context, struct slice name, enum dns_type type, 
 int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
               struct fault *why)
 {
-    return query(resolvers[CACHED].context, name, type, in, until, out, why);
+    return query(cached.context, name, type, in, until, out, why);
 }
 
 int dns_query_fresh(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
                     struct fault *why)
 {
-    struct ub_ctx *fresh = resolvers[FRESH].context;
+    struct resolver fresh = { 0 };
+    int r;
 
-    return query(fresh != NULL ? fresh : resolvers[CACHED].context, name, type, in, until, out, why);
+    if (cached.context == NULL)
+        return fault_set(why, FAULT_UNAVAILABLE, "no resolver");
+    if (resolver_open(&fresh, &ours, why) < 0)
+        return fault_set(why, FAULT_UNAVAILABLE, "no resolver of its own for this query");
+    r = query(fresh.context, name, type, in, until, out, why);
+    resolver_close(&fresh);
+    return r;
 }
 
 int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why)

@@ -15,7 +15,6 @@ struct dns_options {
     const char *trust_anchor;                  /* file of DS/DNSKEY records; "root": the root zone's keys, built in;
                                                   NULL: none, nothing counts as validated */
     const char *hosts_file;                    /* NULL: none */
-    bool fresh;                                /* dns_query_fresh() will be used: a second resolver, one more thread */
 };
 int dns_init(const struct dns_options *options, struct fault *why) MUST_CHECK;   /* once, on the loop thread */
 void dns_deinit(void);
@@ -41,8 +40,8 @@ struct dns_answer {
 
 /* `name`: ASCII (A-labels); a final dot is optional. */
 int dns_query(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* The same, asked anew: for somebody who has just changed a record. Answers are kept for a second at most. Without
- * options.fresh the same as dns_query().                                                                        */
+/* The same, asked anew, past our cache: for somebody who has just changed a record. Each makes a resolver of its own for
+ * the moment (some milliseconds): not for the mail path.                                                         */
 int dns_query_fresh(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;
 /* PTR of a numeric address. */
 int dns_reverse(const char *ip, struct arena *in, struct deadline until, struct dns_answer *out, struct fault *why) MUST_CHECK SUSPENDS;

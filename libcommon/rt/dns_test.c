@@ -120,17 +120,12 @@ TEST(dns, finds_all_types)
 
 static void ask_anew(struct scene *sc)
 {
-    const char *servers[] = { sc->server, NULL };
-    struct dns_options options = { .servers = servers, .fresh = true };
     struct test *t = sc->t;
 
-    dns_deinit();
-    REQUIRE_OK(dns_init(&options, &sc->why), &sc->why);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         REQUIRE_OK(dns_query_fresh(LIT("alias.plain.example"), DNS_AAAA, t->arena, deadline_in_ms(ANSWER_MS), &sc->answer, &sc->why), &sc->why);
         REQUIRE(sc->answer.count == 1);
         CHECK_STR("2001:db8::1", sc->answer.records[0].text);
-        CHECK_INT(0, sc->answer.records[0].ttl_s);             /* nobody may keep it */
     }
     REQUIRE_OK(dns_query_fresh(LIT("nowhere.plain.example"), DNS_A, t->arena, deadline_in_ms(ANSWER_MS), &sc->answer, &sc->why), &sc->why);
     CHECK_INT(DNS_NO_NAME, sc->answer.status);
