@@ -28,6 +28,8 @@ enum recipient_kind account_recipient_parse(struct arena *in, struct slice text,
 const char *account_recipients_parse(struct arena *in, const struct slice *given, size_t count, size_t most, struct slice **out,
                                      size_t *out_count, bool *only_mail, struct slice *bad);
 
+/* The domain's has_catchall or has_regex after an alias of that kind is gone or has another name; any other alias: nothing. */
+int account_domain_unmark(struct store *st, const struct alias_doc *alias, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 /* Removes the alias and its mailbox: the files first, then the document; killed in between, it is repeated. 0 also when it is gone already.
  * For "*" and patterns the domain's has_catchall, has_regex follow. The caller publishes alias:<id>.                                 */
 int account_alias_remove(struct account_passwords *p, struct slice alias_id, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;

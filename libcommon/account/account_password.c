@@ -161,15 +161,6 @@ static int first_file(struct account_passwords *p, struct slice id, const struct
     return make_mailbox(p, id, f->data_key, f->wraps, until, why);
 }
 
-static int check_no_file(struct account_passwords *p, struct slice id, struct deadline until, struct fault *why)
-{
-    uint64_t bytes;
-
-    if (mailbox_get_sizes(p->mailboxes, &id, 1, until, &bytes, why) < 0)
-        return -1;
-    return bytes == 0 ? 0 : fault_set(why, FAULT_EXISTS, "the alias has no password, but there is a mailbox of it, which nobody can open");
-}
-
 int account_password_first(struct account_passwords *p, const struct alias_doc *alias, struct slice password,
                            const struct keys_wrap_options *options, bool reset, struct deadline until, struct fault *why)
 {
@@ -177,8 +168,6 @@ int account_password_first(struct account_passwords *p, const struct alias_doc *
     AUTO(json_release) json_t *none = json_array();
     struct slice id = slice_of(alias->id);
 
-    if (!reset && check_no_file(p, id, until, why) < 0)
-        return -1;
     if (fresh_make(p, alias, password, options, until, &f, why) < 0 ||
         alias_replace_wraps(p->store, id, none, f.wraps, f.public_text, until, why) < 0 || first_file(p, id, &f, reset, until, why) < 0)
         return -1;

@@ -21,7 +21,7 @@ static int set_flag(struct store *st, const struct alias_doc *alias, bool on, st
 }
 
 /* Down first, then a look: who inserts another one raises the flag behind the insert, so one of the two sees the other. */
-static int lower_flag(struct store *st, const struct alias_doc *alias, struct deadline until, struct fault *why)
+int account_domain_unmark(struct store *st, const struct alias_doc *alias, struct deadline until, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_filter *others = store_filter_text(in, "domain", slice_of(alias->domain));
@@ -56,7 +56,7 @@ int account_alias_remove(struct account_passwords *p, struct slice alias_id, str
         if (may_have_mailbox(&alias) && mailbox_delete(p->mailboxes, alias_id, until, why) < 0)
             return -1;
         if (alias_delete(p->store, &alias, until, why) == 0)
-            return lower_flag(p->store, &alias, until, why);
+            return account_domain_unmark(p->store, &alias, until, why);
         if (why->code != FAULT_CONFLICT)
             return -1;
         arena_reset(in);                       /* its passwords changed meanwhile: there may be a new mailbox */

@@ -103,8 +103,8 @@ int alias_list_regex(struct store *st, struct slice domain_id, struct arena *in,
 }
 
 /* The domain must say so before the alias exists: the mail path trusts the flag. */
-static int raise_domain_flag(struct store *st, const struct alias_doc *alias, struct deadline until,
-                             struct fault *why)
+int alias_mark_domain(struct store *st, const struct alias_doc *alias, struct deadline until,
+                      struct fault *why)
 {
     AUTO(arena_free) struct arena *in = arena_new(0);
     struct store_update *u = store_update_new(in);
@@ -125,10 +125,10 @@ int alias_insert(struct store *st, struct alias_doc *alias, struct deadline unti
         model_id_copy(alias->id, slice_of(object_id_new().s));
     alias->created_at = alias->updated_at = clock_wall_ms();
     doc = alias_format(alias);
-    if (raise_domain_flag(st, alias, until, why) < 0 ||
+    if (alias_mark_domain(st, alias, until, why) < 0 ||
         store_insert(st, ALIASES, doc, until, why) < 0)
         return -1;
-    return raise_domain_flag(st, alias, until, why); /* who deleted another one may have taken it down */
+    return alias_mark_domain(st, alias, until, why); /* who deleted another one may have taken it down */
 }
 
 /* ---- password slots ------------------------------------------------------------------------- */

@@ -59,6 +59,11 @@ int alias_list_regex(struct store *st, struct slice domain_id, struct arena *in,
 int alias_insert(struct store *st, struct alias_doc *alias, struct deadline until,
                  struct fault *why) MUST_CHECK SUSPENDS;
 
+/* The domain's has_catchall or has_regex, when the alias is one: before it gets such a name, and
+ * again behind that. */
+int alias_mark_domain(struct store *st, const struct alias_doc *alias, struct deadline until,
+                      struct fault *why) MUST_CHECK SUSPENDS;
+
 /* ---- password slots: objects with an `id`, opaque here -------------------------------------- */
 
 /* Adds a slot; `sealing_public_key` (empty: keep) is set in the same write. FAULT_LIMIT: there are

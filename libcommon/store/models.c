@@ -17,6 +17,7 @@ static const struct store_index domain_indexes[] = {
 
 static const struct store_index alias_indexes[] = {
     {{"domain", "name"}, true},
+    {{"domain", "created_at"}, false},
     {{"user"}, false},
 };
 

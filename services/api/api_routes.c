@@ -4,12 +4,14 @@
 const struct api_route *const api_route_lists[] = {
     public_routes,
     account_routes,
+    alias_routes,
     log_routes,
     NULL,
 };
 
 const char *const api_schema_lists[] = {
     account_schemas,
+    alias_schemas,
     log_schemas,
     NULL,
 };
