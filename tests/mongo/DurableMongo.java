@@ -1,6 +1,6 @@
 /* DurableMongo.java - a MongoDB-compatible server for tests that commits before it answers.
  *
- * Usage: DurableMongo FILE PORT   (port 0: a free one). Prints "listening PORT" and runs until killed. Without the commit a
+ * Usage: DurableMongo FILE PORT [ADDRESS]   (port 0: a free one; address 127.0.0.1). Prints "listening PORT" and runs until killed. Without the commit a
  * kill -9 would lose acknowledged writes, which is what our tests are about.
  */
 import de.bwaldvogel.mongo.MongoServer;
@@ -45,7 +45,7 @@ public final class DurableMongo {
 
     public static void main(String[] args) {
         MongoServer server = new MongoServer(new Backend(args[0]));
-        server.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[1])));
+        server.bind(new InetSocketAddress(args.length > 2 ? args[2] : "127.0.0.1", Integer.parseInt(args[1])));
         System.out.println("listening " + server.getLocalAddress().getPort());
         System.out.flush();
     }
