@@ -135,7 +135,7 @@ def forwarded(env, sink):
 def main():
     env = settings(sys.argv[1])
     sink = Sink()
-    server = Controller(sink, hostname="127.0.0.2", port=int(env["MX_PORT"]), ident="outside", decode_data=False)
+    server = Controller(sink, hostname="127.0.0.2", port=int(env.get("OUT_PORT", env["MX_PORT"])), ident="outside", decode_data=False)
     server.start()
     try:
         mail_in(env)

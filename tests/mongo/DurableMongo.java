@@ -1,7 +1,8 @@
 /* DurableMongo.java - a MongoDB-compatible server for tests that commits before it answers.
  *
  * Usage: DurableMongo FILE PORT [ADDRESS]   (port 0: a free one; address 127.0.0.1). Prints "listening PORT" and runs until killed. Without the commit a
- * kill -9 would lose acknowledged writes, which is what our tests are about.
+ * kill -9 would lose acknowledged writes, which is what our tests are about. MONGO_INITDB_ROOT_USERNAME and _PASSWORD, as in the real
+ * image: then a client has to log in (SCRAM-SHA-1).
  */
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
@@ -16,6 +17,8 @@ public final class DurableMongo {
             "createIndexes", "create", "drop", "dropDatabase", "dropIndexes");
 
     private static final class Backend extends H2Backend {
+        private final Scram scram = new Scram(System.getenv("MONGO_INITDB_ROOT_USERNAME"), System.getenv("MONGO_INITDB_ROOT_PASSWORD"));
+
         Backend(String file) {
             super(file);
         }
@@ -27,14 +30,23 @@ public final class DurableMongo {
 
         @Override
         public Document handleMessage(MongoMessage message) {
-            Document answer = super.handleMessage(message);
-            commitAfter(message.getDocument().keySet().iterator().next());
+            String command = message.getDocument().keySet().iterator().next();
+            Document answer = scram.answer(message.getChannel(), command, message.getDocument());
+
+            if (answer != null)
+                return answer;
+            answer = super.handleMessage(message);
+            commitAfter(command);
             return answer;
         }
 
         @Override
         public Document handleCommand(Channel channel, String database, String command, Document query) {
-            Document answer = super.handleCommand(channel, database, command, query);
+            Document answer = scram.answer(channel, command, query);
+
+            if (answer != null)
+                return answer;
+            answer = super.handleCommand(channel, database, command, query);
             commitAfter(command);
             return answer;
         }

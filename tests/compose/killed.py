@@ -1,0 +1,168 @@
+"""killed.py STATE - SIGKILL to the main process of each container in turn, databases included, while mail and documents come in.
+
+`docker kill` itself would not do: Docker takes it for an operator's stop and applies no restart policy, whatever the policy is.
+Afterwards everything that was acknowledged (250 of MX, 250 of submission, exit status 0 of fectl) must be found.
+"""
+import imaplib
+import os
+import queue
+import signal
+import smtplib
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import uuid
+
+from aiosmtpd.controller import Controller
+
+VICTIMS = ["mongodb", "redis", "sqlite", "mx", "smtp", "smtp_bree", "imap"]
+BACK_S = 60
+env = dict(line.strip().split("=", 1) for line in open(sys.argv[1] + "/suite.env"))
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+stop = threading.Event()
+
+
+class Sink:
+    """The outside server: keeps the subjects."""
+
+    def __init__(self):
+        self.seen = queue.Queue()
+
+    async def handle_DATA(self, server, session, envelope):
+        for line in envelope.content.split(b"\r\n"):
+            if line.startswith(b"Subject: "):
+                self.seen.put(line[9:].decode())
+        return "250 2.0.0 taken"
+
+
+def fail(text):
+    print("FAILED: " + text, flush=True)
+    os._exit(1)
+
+
+def inspect(service, form):
+    label = ["--filter", "label=com.docker.compose.project=" + env["PROJECT"], "--filter", "label=com.docker.compose.service=" + service]
+    ident = subprocess.run(["docker", "ps", "-a", "-q", *label], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["docker", "inspect", "-f", form, ident], capture_output=True, text=True, check=True).stdout.strip()
+
+
+class Load(threading.Thread):
+    """Does `act` again and again; keeps the marks of those that were acknowledged. A failed one is not tried again."""
+
+    def __init__(self, act):
+        super().__init__(daemon=True)
+        self.act, self.acked, self.refused = act, [], 0
+
+    def run(self):
+        while not stop.is_set():
+            mark = "d" + uuid.uuid4().hex[:20]
+            try:
+                self.act(mark)
+                self.acked.append(mark)
+            except (OSError, smtplib.SMTPException, subprocess.CalledProcessError):
+                self.refused += 1
+                stop.wait(0.2)
+
+    def wait_more(self, n, what):
+        want, until = len(self.acked) + n, time.monotonic() + BACK_S
+        while len(self.acked) < want:
+            if time.monotonic() > until:
+                fail("no %s is taken any more after %s" % (self.act.__name__, what))
+            stop.wait(0.05)
+
+
+def mail_in(mark):
+    with smtplib.SMTP("127.0.0.1", int(env["MX_PORT"]), timeout=20) as s:
+        s.sendmail("someone@stranger.test", [env["DEMO_ADDRESS"]], "From: someone@stranger.test\r\nSubject: %s\r\n\r\nText.\r\n" % mark)
+
+
+def mail_out(mark):
+    with smtplib.SMTP_SSL("127.0.0.1", int(env["SMTPS_PORT"]), timeout=20, context=context) as s:
+        s.login(env["DEMO_ADDRESS"], env["DEMO_PASSWORD"])
+        s.sendmail(env["DEMO_ADDRESS"], ["friend@outside.test"], "From: %s\r\nTo: friend@outside.test\r\nSubject: %s\r\n\r\nText.\r\n" % (env["DEMO_ADDRESS"], mark))
+
+
+def fectl(*words):
+    ident = inspect(fectl.service, "{{.Id}}")
+    return subprocess.run(["docker", "exec", ident, "fectl", *words], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+fectl.service = "mx"
+
+
+def document(mark):
+    fectl("alias", "add", mark + "@demo.test", "--recipient", "friend@outside.test")
+
+
+def kill(victim, loads):
+    fectl.service = "smtp" if victim == "mx" else "mx"
+    pid, started = int(inspect(victim, "{{.State.Pid}}")), time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    while True:
+        now, status, health = inspect(victim, "{{.State.Pid}} {{.State.Status}} {{.State.Health.Status}}").split()
+        if int(now) not in (0, pid) and status == "running" and health == "healthy":
+            break
+        if time.monotonic() - started > BACK_S:
+            fail("%s did not come back: %s %s" % (victim, status, health))
+        time.sleep(0.1)
+    healthy = time.monotonic() - started
+    for load in loads:
+        load.wait_more(2, victim)
+    print("   ok: %-9s came back by itself, healthy after %.1f s" % (victim, healthy), flush=True)
+
+
+def inbox():
+    """Subjects in INBOX; waits for what was sealed before the login."""
+    box = imaplib.IMAP4_SSL("127.0.0.1", int(env["IMAPS_PORT"]), ssl_context=context)
+    box.login(env["DEMO_ADDRESS"], env["DEMO_PASSWORD"])
+    box.select("INBOX")
+    rows = box.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    box.logout()
+    return [row[1].decode().replace("Subject: ", "").strip() for row in rows if isinstance(row, tuple)]
+
+
+def missing_after(acked, found, seconds):
+    until = time.monotonic() + seconds
+    while True:
+        there = found()
+        lost = [m for m in acked if m not in there]
+        if not lost or time.monotonic() > until:
+            return lost, sum(there.count(m) - 1 for m in acked if m in there)
+        time.sleep(0.5)
+
+
+def main():
+    sink, seen = Sink(), []
+    server = Controller(sink, hostname="127.0.0.2", port=int(env["OUT_PORT"]), ident="outside")
+    server.start()
+    loads = [Load(mail_in), Load(mail_out), Load(document)]
+    for load in loads:
+        load.start()
+    for load in loads:
+        load.wait_more(3, "the start")
+    for victim in VICTIMS:
+        kill(victim, loads)
+    stop.set()
+    for load in loads:
+        load.join()
+
+    def sent():
+        while not sink.seen.empty():
+            seen.append(sink.seen.get())
+        return seen
+
+    def aliases():
+        return [line.split("@")[0] for line in fectl("alias", "list", "demo.test").split() if "@demo.test" in line]
+
+    for load, what, found in ((loads[0], "messages in", inbox), (loads[1], "messages out", sent), (loads[2], "documents", aliases)):
+        lost, twice = missing_after(load.acked, found, 90)
+        if lost:
+            fail("%d of %d acknowledged %s are lost: %s" % (len(lost), len(load.acked), what, lost[:5]))
+        print("   ok: %d acknowledged %s, all there (%d refused while something was down, %d doubled)" % (len(load.acked), what, load.refused, twice), flush=True)
+    server.stop()
+
+
+main()
