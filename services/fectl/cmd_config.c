@@ -170,7 +170,7 @@ static void name_check(struct check *c, struct slice name)
         }
     }
     if (best <= NEAR_MAX)
-        tell(c, name, "is no setting; did you mean ", near);
+        tell(c, name, "is no setting; did you mean ", arena_printf(c->arena, "%.*s?", SLICE(near)));
     else
         tell(c, name, "is no setting of any service; delete the line", SLICE_NONE);
 }
