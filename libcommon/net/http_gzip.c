@@ -84,11 +84,22 @@ static bool is_text_type(struct slice type)
     return false;
 }
 
+/* A strong one names these very bytes (RFC 9110 8.8.1); a weak one also stands for them compressed. */
+static bool has_strong_etag(const struct http_conn *c)
+{
+    struct slice rest = buf_slice(&c->extra), line;
+
+    while (slice_cut(&rest, '\n', &line))
+        if (slice_has_prefix_nocase(line, LIT("ETag:")))
+            return !slice_has_prefix(slice_trim(slice_tail(line, 5)), LIT("W/"));
+    return false;
+}
+
 bool http_try_gzip(struct http_request *rq, struct slice type, struct slice body, struct buf *out)
 {
     if (body.n < GZIP_BYTES_MIN || body.n > GZIP_BYTES_MAX || !is_text_type(type))
         return false;
-    if (http_has_extra(rq->conn, LIT("ETag")) || http_has_extra(rq->conn, LIT("Content-Encoding")))
+    if (has_strong_etag(rq->conn) || http_has_extra(rq->conn, LIT("Content-Encoding")))
         return false;
     if (!http_request_has_token(rq, LIT("Accept-Encoding"), LIT("gzip")))
         return false;

@@ -91,7 +91,7 @@ void http_reply_read_fault(struct http_request *rq, const struct fault *why) SUS
 void http_set_header(struct http_request *rq, struct slice name, struct slice value);
 void http_close_after(struct http_request *rq);      /* "Connection: close" */
 /* Whole answer. `type` may be empty (no Content-Type). HEAD, 204 and 304 send no body. Text of 1 KiB and more
- * is gzipped when the client accepts it, unless the reply has an ETag or a Content-Encoding.                       */
+ * is gzipped when the client accepts it, unless the reply has a strong ETag or a Content-Encoding.                 */
 void http_reply(struct http_request *rq, unsigned status, struct slice type, struct slice body) SUSPENDS;
 /* Streamed: begin (length known, or UINT64_MAX: chunked, or until close for HTTP/1.0), write ..., end. */
 int http_reply_begin(struct http_request *rq, unsigned status, struct slice type, uint64_t bytes, struct fault *why) MUST_CHECK SUSPENDS;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/json.h"
+#include "base/map.h"
 #include "mail/login.h"
 #include "net/http_server.h"
 #include "net/redis.h"
@@ -27,6 +28,7 @@
 #define API_BODY_BYTES_MAX  ((size_t)1 << 20)       /* JSON and forms, unless the route says more; 413 */
 #define API_FORM_KEYS_MAX   1000                    /* 400 */
 #define API_LIST_MAX        1000                    /* values of one repeated key; 400 */
+#define API_BIG_BODIES_MAX  2                       /* bodies over API_BODY_BYTES_MAX in work at once; others wait */
 #define API_REQUEST_ID_MAX  64                      /* longer or odd X-Request-Id: a new one is made */
 
 struct api_config {
@@ -66,13 +68,17 @@ struct api {
     struct tls_server *tls;                          /* NULL: plain HTTP on loopback */
     struct listener *listener;
     struct metric *requests, *took;
+    unsigned big_bodies;                             /* being parsed or worked on, at most API_BIG_BODIES_MAX */
+    struct fiber_event big_done;
+    struct map *over;                                /* callers over their limit, until when (api_limit.c) */
+    json_t *description;                             /* /openapi.json, made once */
 };
 
 enum api_auth {                                      /* who may call; a set */
     API_NOBODY = 0,                                  /* needs nothing */
     API_TOKEN = 1,                                   /* account token as user name, empty password */
     API_ALIAS = 2,                                   /* name@domain and an alias password */
-    API_CATCHALL = 4,                                /* with API_ALIAS: a domain-wide sending password, too */
+    API_CATCHALL = 4,                                /* with API_ALIAS: for sending; a domain-wide password does, too, and a mailbox is not needed */
 };
 
 enum api_flags {
@@ -103,6 +109,7 @@ struct api_call {
     struct alias_doc alias;                          /* API_DOMAIN_ALIAS, API_ALIAS */
     json_t *user_document, *domain_document, *alias_document;   /* as stored, where they were loaded; may be NULL; released by the dispatcher */
     uint64_t started_us;
+    bool holds_big_body;
     unsigned status;                                 /* once answered */
     struct slice refused;                            /* key of the refusal, for the log */
 };
@@ -144,6 +151,10 @@ int api_refuse(struct api_call *c, unsigned status, const char *key) SUSPENDS;
 /* With a message made up for the case; `key` is for the log. */
 int api_refuse_text(struct api_call *c, unsigned status, const char *key, struct slice message) SUSPENDS;
 const char *api_phrase(const char *key);
+/* Any status and type, with X-Response-Time: what the above end in. Before an answer that is streamed (http_reply_begin), call
+ * api_reply_headers and set c->status.                                                                            */
+int api_reply(struct api_call *c, unsigned status, struct slice type, struct slice body) SUSPENDS;
+void api_reply_headers(struct api_call *c);
 
 /* ---- what was asked (api_args.c). `body` getters look into c->body first, then c->query ------------------------------------ */
 
@@ -168,16 +179,18 @@ int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t tot
 /* ---- the order of things (api_dispatch.c and what it calls) ------------------------------------------------------------------------- */
 
 void api_handle(struct http_request *rq, void *api) SUSPENDS;                         /* http_server.handle */
-/* Route for the path, or NULL; *other: the path exists for other methods ("GET, PUT", for Allow), else empty. */
-const struct api_route *api_route_find(struct arena *a, struct slice method, struct slice path, struct slice params[API_PARAMS_MAX], struct slice *other);
+/* Route for the path, or NULL. A literal segment fits better than a parameter, whatever the order of the lists. HEAD as GET. */
+const struct api_route *api_route_find(struct arena *a, struct slice method, struct slice path, struct slice params[API_PARAMS_MAX]);
 /* api_auth.c: 0: c->auth, user, who, domain, alias are filled; 1: refused and answered. */
 int api_authenticate(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
 int api_load_parameters(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;   /* domain and alias of the path; as above */
 int api_limit(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;             /* api_limit.c; as above */
 int api_body_read(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;         /* api_body.c; as above */
-/* Form texts into one object; false: malformed or too many keys. For tests and fuzzing. */
+void api_limit_free(struct api *api);
+/* Form texts into one object (api_form.c); false: malformed, too many keys, a file. */
 bool api_form_parse(struct arena *a, struct slice text, json_t *into) MUST_CHECK;
 bool api_form_put(struct arena *a, json_t *into, struct slice key, struct slice value) MUST_CHECK;   /* a, a[], a[b] */
+struct slice api_header_param(struct arena *a, struct slice header, const char *name);   /* of `form-data; name="x"`; SLICE_NONE: absent */
 bool api_multipart_parse(struct arena *a, struct slice boundary, struct slice text, json_t *into) MUST_CHECK;
 json_t *api_openapi(const struct api *api);                                          /* owned by the caller */
 
@@ -188,6 +201,14 @@ struct slice api_date(struct arena *a, int64_t wall_ms);                        
 void api_set_date(json_t *object, const char *key, int64_t wall_ms);                  /* null for 0 */
 /* Event alias:<id> and our own caches: password changed, switched off, deleted. */
 void api_alias_changed(struct api_call *c, const char *alias_id);
+/* The same for domain:<id>: a catch-all password taken back, the domain deleted. What a call other than GET changed is dropped from
+ * this process's caches in any case before its answer goes out.                                                    */
+void api_domain_changed(struct api_call *c, const char *domain_id);
+/* A turn for a body over API_BODY_BYTES_MAX that the handler reads itself (API_OWN_BODY): at most API_BIG_BODIES_MAX calls hold
+ * one; it ends with the call. FAULT_TIMEOUT: none came free before c->until. Take it with the bytes at hand (spooled), not
+ * before: a slow client must not keep the others waiting.                                                          */
+int api_big_body_begin(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
+void api_big_body_end(struct api_call *c);
 /* How an object of that kind looks to this caller; owned by the caller. */
 json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const json_t *document, bool in_list) SUSPENDS;      /* api_domains.c */
 json_t *api_alias_json(struct api_call *c, const struct alias_doc *a, const json_t *document, const struct domain_doc *d);   /* api_aliases.c */

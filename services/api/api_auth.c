@@ -19,7 +19,7 @@ static bool read_basic(struct api_call *c, struct credentials *out)
         !base64_decode(c->arena, slice_trim(slice_tail(header, 6)), &plain))
         return false;
     colon = slice_find_char(plain, ':');
-    if (colon <= 0)
+    if (colon <= 0 || memchr(plain.p, '\0', plain.n) != NULL || !slice_is_utf8(plain))
         return false;
     out->user = slice_head(plain, (size_t)colon);
     out->password = slice_tail(plain, (size_t)colon + 1);
@@ -52,7 +52,7 @@ static int by_token(struct api_call *c, struct slice token, struct fault *why)
         return why->code == FAULT_NOT_FOUND ? refuse_credentials(c, "INVALID_API_TOKEN") : -1;
     c->auth = API_TOKEN;
     if (!c->user.has_verified_email)
-        return refuse(c, 401, "EMAIL_VERIFICATION_REQUIRED");
+        return refuse_credentials(c, "EMAIL_VERIFICATION_REQUIRED");
     if (c->user.is_banned)
         return refuse(c, 403, "ACCOUNT_BANNED");
     return 0;
@@ -63,9 +63,9 @@ static int by_token(struct api_call *c, struct slice token, struct fault *why)
 /* The owner may be gone while the alias still works: nothing of theirs is needed then. */
 static int load_owner(struct api_call *c, const char *id, struct fault *why)
 {
-    if (id[0] == '\0' || user_find(c->api->store, slice_of(id), c->arena, c->until, &c->user, why) == 0)
-        return 0;
-    return why->code == FAULT_NOT_FOUND ? 0 : -1;
+    if (id[0] != '\0' && user_find(c->api->store, slice_of(id), c->arena, c->until, &c->user, why) < 0)
+        return why->code == FAULT_NOT_FOUND ? 0 : -1;
+    return c->user.is_banned ? refuse(c, 403, "ACCOUNT_BANNED") : 0;
 }
 
 /* A login remembered from before counts only while its password is still listed. */
@@ -81,27 +81,42 @@ static bool is_still_valid(const struct api_call *c)
     return false;
 }
 
-static int load_alias_caller(struct api_call *c, struct fault *why)
+static int load_alias(struct api_call *c, struct fault *why)
 {
-    struct slice id = slice_of(c->who.alias_id);
+    struct store_filter *f = store_filter_id(c->arena, slice_of(c->who.alias_id));
 
-    if (store_find_one(c->api->store, ALIASES, store_filter_id(c->arena, id), NULL, c->until, &c->alias_document, why) < 0 ||
-        alias_parse(c->alias_document, c->arena, &c->alias, why) < 0 ||
+    if (store_find_one(c->api->store, ALIASES, f, NULL, c->until, &c->alias_document, why) < 0)
+        return -1;
+    return alias_parse(c->alias_document, c->arena, &c->alias, why);
+}
+
+/* The documents behind the login; a catch-all password has no alias. */
+static int load_caller(struct api_call *c, struct fault *why)
+{
+    if ((!c->who.is_catchall && load_alias(c, why) < 0) ||
         directory_find_domain(c->api->directory, slice_of(c->who.domain_id), c->arena, c->until, &c->domain, &c->domain_document, why) < 0)
         return why->code == FAULT_NOT_FOUND ? refuse_credentials(c, "INVALID_CREDENTIALS") : -1;
-    if (!is_still_valid(c)) {
-        login_forget(c->api->login, id);
+    if (!c->who.is_catchall && !is_still_valid(c)) {
+        login_forget(c->api->login, slice_of(c->who.alias_id));
         return refuse_credentials(c, "INVALID_CREDENTIALS");
     }
+    c->auth = c->who.is_catchall ? API_CATCHALL : API_ALIAS;
     return load_owner(c, c->who.user_id, why);
+}
+
+static int check_login(struct api_call *c, const struct credentials *given, struct fault *why)
+{
+    struct login *l = c->api->login;
+
+    if (c->route->auth & API_CATCHALL)
+        return login_check_sender(l, given->user, given->password, c->peer_ip, c->until, c->arena, &c->who, why);
+    return login_check(l, given->user, given->password, c->peer_ip, c->until, c->arena, &c->who, why);
 }
 
 static int by_password(struct api_call *c, const struct credentials *given, struct fault *why)
 {
-    if (login_check(c->api->login, given->user, given->password, c->peer_ip, c->until, c->arena, &c->who, why) == 0) {
-        c->auth = API_ALIAS;
-        return load_alias_caller(c, why);
-    }
+    if (check_login(c, given, why) == 0)
+        return load_caller(c, why);
     if (why->code == FAULT_DENIED || why->code == FAULT_INVALID)
         return refuse_credentials(c, "INVALID_CREDENTIALS");
     if (why->code != FAULT_LIMIT)
@@ -187,7 +202,7 @@ static int find_alias(struct api_call *c, struct slice wanted, struct fault *why
     return store_find_one(c->api->store, ALIASES, f, NULL, c->until, &c->alias_document, why);
 }
 
-static int load_alias(struct api_call *c, struct fault *why)
+static int load_named_alias(struct api_call *c, struct fault *why)
 {
     if (find_alias(c, c->params[1], why) < 0) {
         if (why->code != FAULT_NOT_FOUND)
@@ -209,7 +224,7 @@ int api_load_parameters(struct api_call *c, struct fault *why)
     if (c->route->flags & (API_DOMAIN | API_DOMAIN_ADMIN | API_DOMAIN_ALIAS))
         r = load_domain(c, why);
     if (r == 0 && (c->route->flags & API_DOMAIN_ALIAS))
-        r = load_alias(c, why);
+        r = load_named_alias(c, why);
     if (r == 0)
         why->code = FAULT_NONE;
     return r;

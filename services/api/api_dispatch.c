@@ -52,8 +52,7 @@ static void answer_preflight(struct api_call *c)
     if (headers.n > 0 && headers.n < 2000)
         http_set_header(c->rq, LIT("Access-Control-Allow-Headers"), headers);
     http_set_header(c->rq, LIT("Access-Control-Max-Age"), LIT("86400"));
-    c->status = 204;
-    http_reply(c->rq, 204, SLICE_NONE, SLICE_NONE);
+    (void)api_reply(c, 204, SLICE_NONE, SLICE_NONE);
 }
 
 /* "/v1/domains/?page=2" is "/v1/domains?page=2"; "//host/" must not become another host's address. */
@@ -61,12 +60,11 @@ static bool redirect_slash(struct api_call *c)
 {
     struct slice path = c->rq->path;
 
-    if (path.n < 2 || path.p[path.n - 1] != '/' || path.p[1] == '/')
+    if (path.n < 2 || path.p[path.n - 1] != '/' || strchr("/\\", path.p[1]) != NULL)
         return false;
     http_set_header(c->rq, LIT("Location"), arena_printf(c->arena, "%.*s%s%.*s", SLICE(slice_head(path, path.n - 1)), c->rq->query.n > 0 ? "?" : "",
                                                          SLICE(c->rq->query)));
-    c->status = 301;
-    http_reply(c->rq, 301, SLICE_NONE, SLICE_NONE);
+    (void)api_reply(c, 301, SLICE_NONE, SLICE_NONE);
     return true;
 }
 
@@ -87,6 +85,9 @@ static void answer_fault(struct api_call *c, const struct fault *why)
     case FAULT_INVALID:                        /* a value the store does not take */
         (void)api_refuse(c, 400, "INVALID_VALUE");
         break;
+    case FAULT_CLOSED:                         /* the client went away inside its body */
+        (void)api_refuse(c, 400, "INVALID_BODY");
+        break;
     case FAULT_CONFLICT:
         (void)api_refuse(c, 409, "CHANGED_MEANWHILE");
         break;
@@ -97,19 +98,6 @@ static void answer_fault(struct api_call *c, const struct fault *why)
 
 /* ---- the request ------------------------------------------------------------------------------------------- */
 
-static int not_routed(struct api_call *c, struct slice other)
-{
-    if (other.n == 0)
-        return api_refuse(c, 404, "NOT_FOUND");
-    http_set_header(c->rq, LIT("Allow"), other);
-    if (slice_equal(c->rq->method, LIT("OPTIONS"))) {
-        c->status = 204;
-        http_reply(c->rq, 204, SLICE_NONE, SLICE_NONE);
-        return 0;
-    }
-    return api_refuse(c, 405, "METHOD_NOT_ALLOWED");
-}
-
 static bool read_query(struct api_call *c)
 {
     return api_form_parse(c->arena, c->rq->query, c->query);
@@ -118,12 +106,11 @@ static bool read_query(struct api_call *c)
 /* <0: a fault to answer, 0: answered. */
 static int run(struct api_call *c, struct fault *why)
 {
-    struct slice other;
     int r;
 
-    c->route = api_route_find(c->arena, c->rq->method, c->rq->path, c->params, &other);
-    if (c->route == NULL)
-        return not_routed(c, other);
+    c->route = api_route_find(c->arena, c->rq->method, c->rq->path, c->params);
+    if (c->route == NULL)                      /* another method of a path, too: as the original has it */
+        return api_limit(c, why) != 0 ? 0 : api_refuse(c, 404, "NOT_FOUND");
     if (!read_query(c))
         return api_refuse(c, 400, "INVALID_QUERY");
     if ((r = api_authenticate(c, why)) != 0 || (r = api_limit(c, why)) != 0)
@@ -152,6 +139,7 @@ static void log_request(const struct api_call *c, uint64_t started_us, const str
 
 static void finish(struct api_call *c)
 {
+    api_big_body_end(c);
     secret_unref(&c->who.data_key);
     json_release(&c->query);
     json_release(&c->body);

@@ -96,8 +96,9 @@ static void add_body(json_t *operation, const struct api_route *r)
 
     if (any)
         (void)json_object_set_new(operation, "requestBody",
-                                  json_pack("{s:{s:{s:O},s:{s:O}}}", "content", "application/json", "schema", schema,
-                                            "application/x-www-form-urlencoded", "schema", schema));
+                                  json_pack("{s:b,s:{s:{s:O},s:{s:O},s:{s:O}}}", "required", json_object_get(schema, "required") != NULL, "content",
+                                            "application/json", "schema", schema, "application/x-www-form-urlencoded", "schema", schema,
+                                            "multipart/form-data", "schema", schema));
     json_decref(schema);
 }
 
@@ -143,14 +144,40 @@ static void add_errors(json_t *responses, const char *list)
         add_error(responses, one);
 }
 
+/* Headers that say where in a list one is. */
+static json_t *page_headers(void)
+{
+    static const struct { const char *name, *type, *help; } row[] = {
+        { "X-Page-Count", "integer", "pages in all" }, { "X-Page-Current", "integer", "this page" },
+        { "X-Page-Size", "integer", "entries of this page, at least 1" }, { "X-Item-Count", "integer", "entries in all" },
+        { "Link", "string", "prev, next, last and first page (RFC 8288)" },
+    };
+    json_t *headers = json_object();
+
+    for (size_t i = 0; i < COUNT(row); i++)
+        (void)json_object_set_new(headers, row[i].name, json_pack("{s:s,s:{s:s}}", "description", row[i].help, "schema", "type", row[i].type));
+    return headers;
+}
+
+static void add_ok(json_t *responses, const struct api_route *r)
+{
+    json_t *ok = json_pack("{s:s,s:o}", "description", "OK", "content", answer_content(r->answer));
+
+    if (r->flags & API_PAGED)
+        (void)json_object_set_new(ok, "headers", page_headers());
+    (void)json_object_set_new(responses, "200", ok);
+    if (strcmp(r->method, "GET") == 0)
+        (void)json_object_set_new(responses, "304", json_pack("{s:s}", "description", "Not Modified"));
+}
+
 static json_t *responses_of(const struct api_route *r)
 {
     json_t *responses = json_object();
 
-    (void)json_object_set_new(responses, "200", json_pack("{s:s,s:o}", "description", "OK", "content", answer_content(r->answer)));
-    if (strcmp(r->method, "GET") == 0)
-        (void)json_object_set_new(responses, "304", json_pack("{s:s}", "description", "Not Modified"));
+    add_ok(responses, r);
     add_errors(responses, "400 408 413 429 500 503");
+    if (strcmp(r->method, "GET") != 0 && strcmp(r->method, "DELETE") != 0)
+        add_errors(responses, "415");
     if (r->auth != API_NOBODY)
         add_errors(responses, "401 403");
     if (strchr(r->path, ':') != NULL)
@@ -158,6 +185,17 @@ static json_t *responses_of(const struct api_route *r)
     if (r->statuses != NULL)
         add_errors(responses, r->statuses);
     return responses;
+}
+
+/* "/v1/domains/:domain_id/aliases" is about aliases. */
+static json_t *tags(const struct api_route *r)
+{
+    static const char *const known[] = { "aliases", "catch-all-passwords", "invites", "members", "domains", "emails", "logs", "account" };
+
+    for (size_t i = 0; i < COUNT(known); i++)
+        if (strstr(r->path, known[i]) != NULL)
+            return json_pack("[s]", known[i]);
+    return json_pack("[s]", "service");
 }
 
 static json_t *security(const struct api_route *r)
@@ -175,7 +213,7 @@ static json_t *security(const struct api_route *r)
 
 static void add_route(json_t *paths, const struct api_route *r)
 {
-    json_t *operation = json_pack("{s:s,s:s,s:o,s:o,s:o}", "operationId", r->operation, "summary", r->summary, "parameters", parameters(r), "responses",
+    json_t *operation = json_pack("{s:o,s:s,s:s,s:o,s:o,s:o}", "tags", tags(r), "operationId", r->operation, "summary", r->summary, "parameters", parameters(r), "responses",
                                   responses_of(r), "security", security(r));
     struct slice rest = slice_of(r->path), segment;
     char path[200] = "", method[8] = "";

@@ -35,9 +35,12 @@ static int test_address(struct api_call *c, UNUSED struct fault *why)
     return api_reply_text(c, arena_printf(c->arena, "%.*s+%s@%s", SLICE(slug(c->arena, api_text(c, "label"))), tag, c->api->config->web_host));
 }
 
+/* Made once: the table does not change. */
 static int openapi(struct api_call *c, UNUSED struct fault *why)
 {
-    return api_reply_json(c, api_openapi(c->api));
+    if (c->api->description == NULL)
+        c->api->description = api_openapi(c->api);
+    return api_reply_json(c, json_incref(c->api->description));
 }
 
 static const struct api_param test_params[] = {
@@ -46,7 +49,7 @@ static const struct api_param test_params[] = {
 };
 
 const struct api_route public_routes[] = {
-    { .method = "GET", .path = "/", .handle = root, .answer = "text", .operation = "health", .summary = "Answers OK while the server works." },
+    { .method = "GET", .path = "/", .flags = API_NO_GLOBAL_LIMIT, .handle = root, .answer = "text", .operation = "health", .summary = "Answers OK while the server works." },
     { .method = "GET", .path = "/v1/test", .handle = test_address, .params = test_params, .answer = "text", .operation = "getTestAddress",
       .summary = "An address for trying plus-addressing." },
     { .method = "GET", .path = "/openapi.json", .handle = openapi, .answer = "object", .operation = "getDescription", .summary = "This description." },

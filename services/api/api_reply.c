@@ -8,21 +8,24 @@
 
 static const struct slice type_json = LIT("application/json; charset=utf-8");
 
-static void set_times(struct api_call *c)
-{
-    http_set_header(c->rq, LIT("X-Response-Time"), arena_printf(c->arena, "%.3fms", (double)(clock_now_us() - c->started_us) / 1000));
-}
-
-static void reply(struct api_call *c, unsigned status, struct slice type, struct slice body)
-{
-    c->status = status;
-    set_times(c);
-    http_reply(c->rq, status, type, body);
-}
-
 static bool is_read(const struct api_call *c)
 {
     return slice_equal(c->rq->method, LIT("GET")) || slice_equal(c->rq->method, LIT("HEAD"));
+}
+
+void api_reply_headers(struct api_call *c)
+{
+    http_set_header(c->rq, LIT("X-Response-Time"), arena_printf(c->arena, "%.3fms", (double)(clock_now_us() - c->started_us) / 1000));
+    if (!is_read(c))
+        directory_forget(c->api->directory);   /* before the caller can ask for what it has just changed */
+}
+
+int api_reply(struct api_call *c, unsigned status, struct slice type, struct slice body)
+{
+    c->status = status;
+    api_reply_headers(c);
+    http_reply(c->rq, status, type, body);
+    return 0;
 }
 
 /* RFC 9110 13.1.2: weak comparison, "*" is any. */
@@ -40,18 +43,30 @@ static bool is_known(const struct api_call *c, struct slice etag)
     return false;
 }
 
-static void reply_tagged(struct api_call *c, struct slice type, struct slice body)
+/* Weak: the same answer may be compressed or not. */
+static int reply_ok(struct api_call *c, struct slice type, struct slice body)
 {
     unsigned char digest[32];
     struct slice etag;
 
+    if (!is_read(c))
+        return api_reply(c, 200, type, body);
     sha256(body, digest);
     etag = arena_printf(c->arena, "\"%.*s\"", SLICE(base64url_encode(c->arena, slice_make(digest, 18))));
-    http_set_header(c->rq, LIT("ETag"), etag);
-    if (is_known(c, etag))
-        reply(c, 304, SLICE_NONE, SLICE_NONE);
-    else
-        reply(c, 200, type, body);
+    http_set_header(c->rq, LIT("ETag"), arena_printf(c->arena, "W/%.*s", SLICE(etag)));
+    return is_known(c, etag) ? api_reply(c, 304, SLICE_NONE, SLICE_NONE) : api_reply(c, 200, type, body);
+}
+
+static int append_piece(const char *p, size_t n, void *arg)
+{
+    return buf_append(arg, slice_make(p, n));
+}
+
+static int format(struct api_call *c, const json_t *value, struct buf *out)
+{
+    bool pretty = json_object_size(c->query) > 0 && api_bool(c, "pretty", false);
+
+    return json_dump_callback(value, append_piece, out, JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT));
 }
 
 int api_reply_json(struct api_call *c, json_t *value)
@@ -59,22 +74,14 @@ int api_reply_json(struct api_call *c, json_t *value)
     AUTO(json_release) json_t *owned = value;
     AUTO(buf_free) struct buf out = BUF_INIT(ANSWER_BYTES_MAX);
 
-    if (value == NULL || json_format(value, &out) < 0)
+    if (value == NULL || format(c, value, &out) < 0)
         return api_refuse(c, 500, "INTERNAL_ERROR");
-    if (is_read(c))
-        reply_tagged(c, type_json, buf_slice(&out));
-    else
-        reply(c, 200, type_json, buf_slice(&out));
-    return 0;
+    return reply_ok(c, type_json, buf_slice(&out));
 }
 
 int api_reply_text(struct api_call *c, struct slice text)
 {
-    if (is_read(c) && (c->route->flags & API_DOMAIN) == 0)
-        reply_tagged(c, LIT("text/plain; charset=utf-8"), text);
-    else
-        reply(c, 200, LIT("text/plain; charset=utf-8"), text);
-    return 0;
+    return reply_ok(c, LIT("text/plain; charset=utf-8"), text);
 }
 
 int api_refuse_text(struct api_call *c, unsigned status, const char *key, struct slice message)
@@ -86,9 +93,8 @@ int api_refuse_text(struct api_call *c, unsigned status, const char *key, struct
     (void)json_set_int(body, "statusCode", status);
     (void)json_set_slice(body, "error", slice_of(http_status_text(status)));
     (void)json_set_slice(body, "message", message);
-    (void)json_format(body, &out);
-    reply(c, status, type_json, buf_slice(&out));
-    return 0;
+    (void)format(c, body, &out);
+    return api_reply(c, status, type_json, buf_slice(&out));
 }
 
 int api_refuse(struct api_call *c, unsigned status, const char *key)
@@ -109,12 +115,22 @@ void api_set_date(json_t *object, const char *key, int64_t wall_ms)
         (void)json_set_slice(object, key, slice_of(date_format_iso(wall_ms).s));
 }
 
-void api_alias_changed(struct api_call *c, const char *alias_id)
+static void tell_changed(struct api_call *c, const char *kind, const char *id)
 {
     struct fault ignored;
 
-    login_forget(c->api->login, slice_of(alias_id));
+    login_forget(c->api->login, slice_of(id));
     directory_forget(c->api->directory);
     if (c->api->redis != NULL)
-        (void)redis_publish(c->api->redis, arena_printf(c->arena, "alias:%s", alias_id), LIT("{}"), &ignored);
+        (void)redis_publish(c->api->redis, arena_printf(c->arena, "%s:%s", kind, id), LIT("{}"), &ignored);
+}
+
+void api_alias_changed(struct api_call *c, const char *alias_id)
+{
+    tell_changed(c, "alias", alias_id);
+}
+
+void api_domain_changed(struct api_call *c, const char *domain_id)
+{
+    tell_changed(c, "domain", domain_id);
 }

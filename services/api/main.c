@@ -126,6 +126,8 @@ static void drain(UNUSED void *arg, struct deadline until)
     login_free(&api.login);
     mailbox_server_free(&api.mailboxes);
     directory_free(&api.directory);
+    api_limit_free(&api);
+    json_release(&api.description);
     store_close(&api.store);
     redis_free(&api.redis);
     spool_dir_close(&api.spools);

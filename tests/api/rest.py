@@ -149,13 +149,13 @@ def description():
 
 
 def fits(template, segments):
-    want = template.strip("/").split("/")
+    want = template[1:].split("/")
     return len(want) == len(segments) and all(w.startswith("{") or w == urllib.parse.unquote(s) for w, s in zip(want, segments))
 
 
 def described(method, path):
     """(template, operation) of the description for a request, or (None, None); a literal segment wins over a parameter."""
-    segments = path.split("?")[0].strip("/").split("/")
+    segments = path.split("?")[0][1:].split("/")
     for template in sorted((t for t in description()["paths"] if fits(t, segments)), key=lambda t: [s.startswith("{") for s in t.split("/")]):
         operation = description()["paths"][template].get("get" if method == "HEAD" else method.lower())
         if operation:
