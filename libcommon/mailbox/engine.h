@@ -103,7 +103,7 @@ bool engine_remove_is_begun(const char *path);
 int engine_restored(struct engine *e, struct fault *why) MUST_CHECK;
 
 /* Work that nobody waits for, about `budget_ms` of it: search index, bodies nobody refers to any more, old marks, free pages,
- * checkpoint. 1: there is more to do, 0: done.                                                                          */
+ * checkpoint. 1: there is more to do, 0: done; then the pages in memory are given up too.                               */
 int engine_tidy(struct engine *e, unsigned budget_ms, struct fault *why) MUST_CHECK;
 /* Only the index: messages that are not in it yet, about `budget_ms` of them. 1: more, 0: done. */
 int engine_index_some(struct engine *e, unsigned budget_ms, struct fault *why) MUST_CHECK;

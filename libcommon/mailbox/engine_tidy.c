@@ -143,5 +143,8 @@ int engine_tidy(struct engine *e, unsigned budget_ms, struct fault *why)
     if (r < 0)
         return -1;
     (void)sqlite3_wal_checkpoint_v2(e->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return more || r > 0;
+    if (more || r > 0)
+        return 1;
+    (void)sqlite3_db_release_memory(e->db);
+    return 0;
 }

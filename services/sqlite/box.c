@@ -4,6 +4,7 @@
  */
 #include "sqlite.h"
 
+#include <malloc.h>
 #include <sys/stat.h>
 
 const struct engine_options box_engine = { .mode = ENGINE_WRITE, .alone = true };
@@ -48,6 +49,35 @@ static int tidy_run(struct engine *e, void *arg, struct fault *why)
     return *more < 0 ? -1 : 0;
 }
 
+static int trim_run(UNUSED void *arg, UNUSED struct fault *why)
+{
+    (void)malloc_trim(0);
+    return 0;
+}
+
+static void trim_fiber(UNUSED void *arg)
+{
+    struct fault why;
+
+    ignore_result(pool_run(OFFLOAD_CPU, trim_run, NULL, &why));
+}
+
+static void trim_due(UNUSED struct timer *t)
+{
+    server.trim_waits = false;
+    ignore_result(fiber_start("trim", trim_fiber, NULL, NULL));
+}
+
+/* Pages that quiet mailboxes gave up lie scattered over the heaps; once for all that were tidied within TRIM_AFTER_MS. */
+static void trim_later(void)
+{
+    if (server.trim_waits)
+        return;
+    server.trim_waits = true;
+    timer_init(&server.trim, trim_due, NULL);
+    timer_start(&server.trim, deadline_in_ms(TRIM_AFTER_MS));
+}
+
 static void tidy_fiber(void *arg)
 {
     struct box *b = arg;
@@ -62,6 +92,8 @@ static void tidy_fiber(void *arg)
     b->tidying = false;
     if (more == 1 && b->engine != NULL)
         tidy_later(b);                         /* it was interrupted */
+    if (more == 0)
+        trim_later();
 }
 
 static void tidy_due(struct timer *t)

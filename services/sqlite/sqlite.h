@@ -24,6 +24,7 @@
 #define BOX_IDLE_MS        60000               /* a key is wiped this long after the last session has closed */
 #define TIDY_QUIET_MS      1000                /* without work on a mailbox, until it is tidied */
 #define TIDY_STEP_MS       25                  /* of one tidying step; other work comes between */
+#define TRIM_AFTER_MS      500
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
 #define DRAIN_AGAIN_MS     5000                /* after the disk stopped a drain */
@@ -54,6 +55,8 @@ struct server {
     struct secret *secrets[SECRETS_MAX];
     size_t secret_count;
     struct metric *delivered, *sealed_items, *group_us, *drained;
+    struct timer trim;                         /* gives freed memory back to the system */
+    bool trim_waits;
 };
 extern struct server server;                   /* constant after start, but for what it points to */
 
