@@ -24,7 +24,10 @@ def load(path):
     for line in open(path):
         if not line.startswith("{"):
             continue
-        d = json.loads(line)
+        try:
+            d = json.loads(line)
+        except ValueError:                  # a line that is still being written
+            continue
         if value(d) is None or d["bench"].startswith(("prep_", "smtp_drain", "idle_open")):
             continue
         rows.setdefault(d["bench"], {}).setdefault(d["server"], []).append(d)
