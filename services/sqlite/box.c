@@ -49,6 +49,23 @@ static int tidy_run(struct engine *e, void *arg, struct fault *why)
     return *more < 0 ? -1 : 0;
 }
 
+/* One mailbox at a time, so that the pool stays free for those that somebody waits for; and while any of them is used, tidying
+ * leaves nine tenths of the time to it.                                                                                     */
+static int tidy_step(struct box *b, int *more, struct fault *why)
+{
+    uint64_t units = server.units, started;
+    int r;
+
+    if (fiber_mutex_lock(&server.tidy_turn, DEADLINE_NEVER, why) < 0)
+        return -1;
+    started = clock_now_ms();
+    r = b->working ? 0 : box_run_alone(b, tidy_run, more, why);
+    if (r == 0 && *more == 1 && server.units != units)
+        (void)fiber_sleep_until(deadline_in_ms((clock_now_ms() - started) * TIDY_REST), NULL);
+    fiber_mutex_unlock(&server.tidy_turn);
+    return r;
+}
+
 static int trim_run(UNUSED void *arg, UNUSED struct fault *why)
 {
     (void)malloc_trim(0);
@@ -85,7 +102,7 @@ static void tidy_fiber(void *arg)
     int more = 1;
 
     while (more == 1 && b->engine != NULL && !b->working && !b->draining)
-        if (box_run_alone(b, tidy_run, &more, &why) < 0)
+        if (tidy_step(b, &more, &why) < 0)
             break;
     if (more < 0)
         log_event(LOG_WARN, "box.tidy_failed", F_STR("alias", b->alias_id), F_FAULT(&why));

@@ -163,6 +163,7 @@ static int start(UNUSED void *arg, struct fault *why)
     server.config = &config;
     server.storage = config.storage;
     server.boxes = map_new();
+    fiber_mutex_init(&server.tidy_turn);
     offload_configure(OFFLOAD_DB, 8, 4096);
     make_metrics();
     split_secrets();

@@ -24,6 +24,7 @@
 #define BOX_IDLE_MS        60000               /* a key is wiped this long after the last session has closed */
 #define TIDY_QUIET_MS      1000                /* without work on a mailbox, until it is tidied */
 #define TIDY_STEP_MS       25                  /* of one tidying step; other work comes between */
+#define TIDY_REST          9                   /* times a step's length, between steps, while other mailboxes are used */
 #define TRIM_AFTER_MS      500
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
@@ -57,6 +58,8 @@ struct server {
     struct metric *delivered, *sealed_items, *group_us, *drained;
     struct timer trim;                         /* gives freed memory back to the system */
     bool trim_waits;
+    struct fiber_mutex tidy_turn;
+    uint64_t units;                            /* groups of work that were run, ever */
 };
 extern struct server server;                   /* constant after start, but for what it points to */
 

@@ -188,6 +188,7 @@ static void box_work_once(struct box *b)
         group_finish(g.first);
         return;
     }
+    server.units++;
     g.engine = b->engine;
     if (g.engine == NULL)
         group_refuse(g.first, FAULT_CLOSED, "mailbox is locked");
