@@ -139,13 +139,43 @@ int emb_blob_sweep(struct emb_conn *c, struct fault *why)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-static int read_stat(struct emb_conn *c, struct store_read *r)
+/* Chunks first.. of blob `number` into r->bytes, which has room for `room` bytes. */
+static int read_rows(struct emb_conn *c, struct store_read *r, int64_t number, size_t room)
 {
+    int64_t first = number * CHUNKS_PER_BLOB + (int64_t)r->first_chunk;
+    char *p = arena_alloc(r->in, room);
+    size_t n = 0;
     sqlite3_stmt *s;
     int got;
 
-    if (emb_prepare(c, "SELECT bytes FROM blobs WHERE id = ? AND bytes IS NOT NULL", &s, &r->why) <
+    if (emb_prepare(c, "SELECT data FROM chunks WHERE k >= ? AND k < ? ORDER BY k", &s, &r->why) <
         0)
+        return -1;
+    (void)sqlite3_bind_int64(s, 1, first);
+    (void)sqlite3_bind_int64(s, 2, first + (int64_t)r->chunk_count);
+    while ((got = emb_step(c, s, &r->why)) > 0) {
+        struct slice chunk = emb_column(s, 0);
+
+        if (chunk.n > room - n) {
+            (void)sqlite3_reset(s);
+            return fault_set(&r->why, FAULT_CORRUPT, "a chunk that is too large");
+        }
+        memcpy(p + n, chunk.p, chunk.n);
+        n += chunk.n;
+    }
+    r->bytes = slice_make(p, n);
+    return got;
+}
+
+/* Its size; and all its bytes in the same trip when it is small. */
+static int read_stat(struct emb_conn *c, struct store_read *r)
+{
+    sqlite3_stmt *s;
+    int64_t number;
+    int got;
+
+    if (emb_prepare(c, "SELECT bytes, n FROM blobs WHERE id = ? AND bytes IS NOT NULL", &s,
+                    &r->why) < 0)
         return -1;
     emb_bind_text(s, 1, r->blob_id);
     got = emb_step(c, s, &r->why);
@@ -154,35 +184,20 @@ static int read_stat(struct emb_conn *c, struct store_read *r)
     if (got < 0)
         return -1;
     r->count = (uint64_t)sqlite3_column_int64(s, 0);
+    number = sqlite3_column_int64(s, 1);
     (void)sqlite3_reset(s);
-    return 0;
+    if (r->count == 0 || r->count > r->chunk_count * STORE_CHUNK_BYTES)
+        return 0;
+    return read_rows(c, r, number, (size_t)r->count);
 }
 
 static int read_chunks(struct emb_conn *c, struct store_read *r)
 {
-    int64_t number, first;
-    char *p = arena_alloc(r->in, r->chunk_count * STORE_CHUNK_BYTES);
-    size_t n = 0;
-    sqlite3_stmt *s;
-    int got;
+    int64_t number;
 
-    if (blob_number(c, r->blob_id, &number, &r->why) < 0 ||
-        emb_prepare(c, "SELECT data FROM chunks WHERE k >= ? AND k < ? ORDER BY k", &s, &r->why) <
-            0)
+    if (blob_number(c, r->blob_id, &number, &r->why) < 0)
         return -1;
-    first = number * CHUNKS_PER_BLOB + (int64_t)r->first_chunk;
-    (void)sqlite3_bind_int64(s, 1, first);
-    (void)sqlite3_bind_int64(s, 2, first + (int64_t)r->chunk_count);
-    while ((got = emb_step(c, s, &r->why)) > 0) {
-        struct slice chunk = emb_column(s, 0);
-
-        if (chunk.n > STORE_CHUNK_BYTES)
-            return fault_set(&r->why, FAULT_CORRUPT, "a chunk that is too large");
-        memcpy(p + n, chunk.p, chunk.n);
-        n += chunk.n;
-    }
-    r->bytes = slice_make(p, n);
-    return got;
+    return read_rows(c, r, number, r->chunk_count * STORE_CHUNK_BYTES);
 }
 
 static int read_list(struct emb_conn *c, struct store_read *r)

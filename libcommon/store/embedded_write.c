@@ -184,32 +184,49 @@ static int write_one(struct emb_conn *c, struct store_write *w, struct fault *wh
     }
 }
 
+/* A statement without result, compiled once per connection. */
+static int run_sql(struct emb_conn *c, const char *sql, struct fault *why)
+{
+    sqlite3_stmt *s;
+
+    return emb_prepare(c, sql, &s, why) < 0 ? -1 : emb_step(c, s, why);
+}
+
 static int write_savepoint(struct emb_conn *c, struct store_write *w, struct fault *why)
 {
     struct fault second;
 
-    if (emb_exec(c, "SAVEPOINT w", why) < 0)
+    if (run_sql(c, "SAVEPOINT w", why) < 0)
         return -1;
     w->result = write_one(c, w, &w->why);
     if (w->result < 0) {
         json_release(&w->out);
         if (sqlite3_get_autocommit(c->db) || c->is_broken ||
-            emb_exec(c, "ROLLBACK TO w", &second) < 0) {
+            run_sql(c, "ROLLBACK TO w", &second) < 0) {
             *why = w->why; /* SQLite gave the whole transaction up */
             return -1;
         }
     }
-    return emb_exec(c, "RELEASE w", why);
+    return run_sql(c, "RELEASE w", why);
+}
+
+/* The only one of its transaction needs no savepoint: when it fails all is rolled back. */
+static int write_alone(struct emb_conn *c, struct store_write *w, struct fault *why)
+{
+    w->result = write_one(c, w, why);
+    return w->result;
 }
 
 static int write_transaction(struct emb_conn *c, struct store_write *first, struct fault *why)
 {
-    if (emb_exec(c, "BEGIN IMMEDIATE", why) < 0)
+    if (run_sql(c, "BEGIN IMMEDIATE", why) < 0)
         return -1;
-    for (struct store_write *w = first; w != NULL; w = w->next)
+    if (first->next == NULL && write_alone(c, first, why) < 0)
+        return -1;
+    for (struct store_write *w = first; w != NULL && first->next != NULL; w = w->next)
         if (write_savepoint(c, w, why) < 0)
             return -1;
-    return emb_exec(c, "COMMIT", why);
+    return run_sql(c, "COMMIT", why);
 }
 
 static void fail_all(struct store_write *first, const struct fault *why)

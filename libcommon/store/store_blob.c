@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include "store/store_internal.h"
 
+#define PIECE_CHUNKS (STORE_PIECE_BYTES / STORE_CHUNK_BYTES)
+
 struct store_blob {
     struct store *st;
     struct object_id id;
@@ -167,6 +169,7 @@ struct store_reader {
     struct object_id id;
     uint64_t total_bytes, next_chunk, read_bytes;
     struct store_read *held;
+    bool came_along; /* `held` is the first piece, not given out yet */
 };
 
 int store_blob_open(struct store *st, struct slice id, struct deadline until,
@@ -178,6 +181,7 @@ int store_blob_open(struct store *st, struct slice id, struct deadline until,
     if (!object_id_is_valid(id))
         return fault_set(why, FAULT_NOT_FOUND, "not the id of a blob");
     r->blob_id = arena_copy(r->in, id);
+    r->chunk_count = PIECE_CHUNKS;
     if (read_run(st, &r, until, why) < 0)
         return -1;
     reader = calloc(1, sizeof(*reader));
@@ -188,7 +192,24 @@ int store_blob_open(struct store *st, struct slice id, struct deadline until,
     reader->total_bytes = r->count;
     if (size_bytes != NULL)
         *size_bytes = r->count;
+    if (r->bytes.n > 0) { /* a small one came along */
+        reader->held = r;
+        reader->came_along = true;
+        r = NULL;
+    }
     *out = reader;
+    return 0;
+}
+
+static int reader_give(struct store_reader *reader, struct slice *piece, struct fault *why)
+{
+    struct store_read *r = reader->held;
+
+    if (r->bytes.n == 0 || r->bytes.n > reader->total_bytes - reader->read_bytes)
+        return fault_set(why, FAULT_CORRUPT, "blob %s has lost bytes", reader->id.s);
+    reader->next_chunk += PIECE_CHUNKS;
+    reader->read_bytes += r->bytes.n;
+    *piece = r->bytes;
     return 0;
 }
 
@@ -197,6 +218,10 @@ int store_blob_read(struct store_reader *reader, struct deadline until, struct s
 {
     struct store_read *r;
 
+    if (reader->came_along) {
+        reader->came_along = false;
+        return reader_give(reader, piece, why);
+    }
     read_free(&reader->held);
     if (reader->read_bytes == reader->total_bytes) {
         *piece = SLICE_NONE;
@@ -205,18 +230,13 @@ int store_blob_read(struct store_reader *reader, struct deadline until, struct s
     r = read_new(READ_BLOB);
     r->blob_id = arena_copy(r->in, slice_of(reader->id.s));
     r->first_chunk = reader->next_chunk;
-    r->chunk_count = STORE_PIECE_BYTES / STORE_CHUNK_BYTES;
+    r->chunk_count = PIECE_CHUNKS;
     if (read_run(reader->st, &r, until, why) < 0) {
         read_free(&r);
         return -1;
     }
     reader->held = r;
-    if (r->bytes.n == 0 || r->bytes.n > reader->total_bytes - reader->read_bytes)
-        return fault_set(why, FAULT_CORRUPT, "blob %s has lost bytes", reader->id.s);
-    reader->next_chunk += r->chunk_count;
-    reader->read_bytes += r->bytes.n;
-    *piece = r->bytes;
-    return 0;
+    return reader_give(reader, piece, why);
 }
 
 void store_blob_close(struct store_reader **reader)

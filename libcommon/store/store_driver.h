@@ -77,7 +77,7 @@ struct store_read {
     struct store_sort *sort;
     uint64_t skip, limit;
     struct slice blob_id; /* BLOB_LIST: after it */
-    uint64_t first_chunk, chunk_count;
+    uint64_t first_chunk, chunk_count; /* BLOB; BLOB_STAT: a blob of at most so many may come along in `bytes` */
     /* results */
     struct fault why;
     json_t *out;        /* FIND: array; BLOB_LIST: array */

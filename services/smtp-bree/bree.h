@@ -51,6 +51,7 @@ struct bree {
     struct fiber_group workers;
     unsigned busy;
     bool look;                                 /* something may be due */
+    unsigned announced;                        /* messages that events told of and nobody has claimed */
     bool trouble;                              /* a claim failed: no hurry to try again */
     bool stopping;
     char name[80];                             /* of this runner, in leases */
@@ -75,14 +76,16 @@ struct job {
     struct buf body;                           /* all of it when it is small, else empty */
     struct slice from;                         /* envelope sender as it goes out: rewritten when the domain takes bounces */
     uint64_t leased_at_ms;                     /* monotonic: when the lease was taken or renewed */
+    bool lost;                                 /* the lease: the message is another's */
     json_t *delivery;                          /* entry to write with the final state, or NULL */
 };
 
 /* slot.c: 1: *identity is ours alone while we live, 0: no slot to be had. */
 int slot_take(struct slice store_uri, const char *folder, struct arena *in, struct slice *identity, struct fault *why) MUST_CHECK;
 
-/* job.c: one claimed message, from here to its next state. */
+/* job.c: one claimed message: sent where it can be; then its next state is written, which ends the lease. */
 void job_run(struct job *job) SUSPENDS;
+void job_finish(struct job *job) SUSPENDS;
 
 /* message.c: reads the blob once: new header with the signature. */
 int message_prepare(struct job *job, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;

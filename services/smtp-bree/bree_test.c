@@ -234,6 +234,7 @@ static bool run_one(struct world *w)
     if (email_claim(bree.store, LIT("test"), bree.config->lease_ms, job.arena, deadline_in_ms(TALK_MS), &job.email, &why) < 0)
         return false;
     job_run(&job);
+    job_finish(&job);
     json_release(&job.delivery);
     buf_free(&job.header);
     buf_free(&job.body);

@@ -422,6 +422,7 @@ void job_run(struct job *job)
         r = send_all(job, &why);
     if (r < 0 && why.code == FAULT_CONFLICT) {
         log_event(LOG_WARN, "smtp-bree.lease_lost", F_STR("msg", job->email.id));
+        job->lost = true;
         return;
     }
     if (r < 0) {                               /* key, blob or store: ours to mend, so later again */
@@ -431,6 +432,14 @@ void job_run(struct job *job)
     }
     report(job);
     next_state(job);
+}
+
+void job_finish(struct job *job)
+{
+    struct fault why;
+
+    if (job->lost)
+        return;
     if (email_finish(bree.store, &job->email, job->delivery, deadline_in_ms(60000), &why) < 0)
         log_event(LOG_ERROR, "smtp-bree.finish_failed", F_STR("msg", job->email.id), F_FAULT(&why));
 }

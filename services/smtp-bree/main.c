@@ -7,6 +7,8 @@
 
 #include <unistd.h>
 
+#define ASK_EVERY_MS 100
+
 static struct config config;
 
 static const struct config_var vars[] = {
@@ -43,6 +45,23 @@ static void job_free(struct job **jp)
     free(job);
 }
 
+static void finish_fiber(void *arg)
+{
+    struct job *job = arg;
+
+    job_finish(job);
+    job_free(&job);
+}
+
+/* Takes the job. */
+static void finish_begin(struct fiber_group *g, struct job *job)
+{
+    struct fault why;
+
+    if (fiber_group_start(g, "queue.finish", finish_fiber, job, &why) < 0)
+        finish_fiber(job);
+}
+
 /* 1: *out is claimed, 0: nothing is due. */
 static int claim_one(struct job **out, struct fault *why)
 {
@@ -61,38 +80,85 @@ static int claim_one(struct job **out, struct fault *why)
     return 1;
 }
 
-/* Claims and sends until nothing is due. Each claim lets the runner start one worker more: those that claim at the same time share
- * the store's fsync, where one claimer would wait for an fsync per message.                                                     */
-static void worker(UNUSED void *arg)
+/* Why a claim is worth the store's write lock. An event announces one message; a look finds any number. */
+enum hint { HINT_NONE, HINT_ANNOUNCED, HINT_LOOK };
+
+static enum hint take_hint(void)
 {
-    struct fault why;
-    int r = 0;
-
-    while (!bree.stopping) {
-        AUTO(job_free) struct job *job = NULL;
-
-        r = claim_one(&job, &why);
-        if (r <= 0)
-            break;
-        bree.look = true;
-        fiber_event_signal(&bree.wake);
-        job_run(job);
+    if (bree.announced > 0) {
+        bree.announced--;
+        return HINT_ANNOUNCED;
     }
+    if (!bree.look)
+        return HINT_NONE;
+    bree.look = false;
+    return HINT_LOOK;
+}
+
+/* `announced`: how many were when the claim began. */
+static void note_claim(enum hint hint, bool found, unsigned announced)
+{
+    if (!found) {                              /* those are gone too */
+        bree.announced -= bree.announced < announced ? bree.announced : announced;
+        return;
+    }
+    if (hint != HINT_LOOK)
+        return;
+    bree.announced -= bree.announced > 0;
+    bree.look = true;
+    fiber_event_signal(&bree.wake);            /* for a worker beside this one */
+}
+
+/* 1: sent, and its last write is under way; 0: nothing was due. */
+static int claim_and_send(enum hint hint, struct fiber_group *finishing, struct fault *why)
+{
+    unsigned announced = bree.announced;
+    struct job *job = NULL;
+    int r = claim_one(&job, why);
+
+    if (r < 0)
+        return -1;
+    note_claim(hint, r == 1, announced);
+    if (r == 0)
+        return 0;
+    job_run(job);
+    fiber_group_join(finishing);               /* that of the message before */
+    finish_begin(finishing, job);
+    return 1;
+}
+
+/* Claims and sends while something may be due. A message's last write and the next claim wait for the store together, and workers
+ * that claim at the same time do so too: one fsync for all of them, where one claimer would wait for an fsync per message.    */
+static void worker(void *arg)
+{
+    enum hint hint = (enum hint)(uintptr_t)arg;
+    struct fiber_group finishing;
+    struct fault why;
+    int r = 1;
+
+    fiber_group_init(&finishing);
+    while (!bree.stopping && r >= 0 && hint != HINT_NONE) {
+        r = claim_and_send(hint, &finishing, &why);
+        hint = take_hint();
+    }
+    fiber_group_join(&finishing);
     if (r < 0) {
         bree.trouble = true;
         log_event(LOG_WARN, "smtp-bree.claim_failed", F_FAULT(&why));
     }
+    bree.look = bree.look || hint == HINT_LOOK;
+    bree.announced += hint == HINT_ANNOUNCED;
     bree.busy--;
     fiber_event_signal(&bree.wake);
 }
 
 static bool start_worker(void)
 {
+    enum hint hint = take_hint();
     struct fault why;
 
-    bree.look = false;
     bree.busy++;
-    if (fiber_group_start(&bree.workers, "queue", worker, NULL, &why) == 0)
+    if (fiber_group_start(&bree.workers, "queue", worker, (void *)(uintptr_t)hint, &why) == 0)
         return true;
     bree.busy--;
     bree.trouble = true;
@@ -100,19 +166,28 @@ static bool start_worker(void)
     return false;
 }
 
+/* How long until the store should be asked again; `look` is set when something is due now. While events come in, it is asked every
+ * ASK_EVERY_MS only: they say what is new.                                                                                  */
 static uint64_t sleep_ms(void)
 {
+    static uint64_t asked_ms;
+    uint64_t since = clock_now_ms() - asked_ms;
+    int64_t due = 0, now;
     struct fault why;
-    int64_t due = 0, now = clock_wall_ms();
 
-    if (email_next_due(bree.store, deadline_in_ms(5000), &due, &why) < 0 || due == 0 || due - now > (int64_t)config.poll_ms)
+    if (asked_ms != 0 && since < ASK_EVERY_MS)
+        return ASK_EVERY_MS - since;
+    if (email_next_due(bree.store, deadline_in_ms(5000), &due, &why) < 0)
         return config.poll_ms;
-    return due > now ? (uint64_t)(due - now) : 1;
+    asked_ms = clock_now_ms();
+    now = clock_wall_ms();
+    bree.look = bree.look || (due != 0 && due <= now);
+    return due == 0 || due - now > (int64_t)config.poll_ms ? config.poll_ms : due > now ? (uint64_t)(due - now) : 1;
 }
 
 static bool may_start(void)
 {
-    return bree.look && bree.busy < (unsigned)config.concurrency;
+    return (bree.look || bree.announced > 0) && bree.busy < (unsigned)config.concurrency;
 }
 
 /* What a runner of our name was sending when it died is due now, not when its lease ends. Before the first claim of our own. */
@@ -144,14 +219,16 @@ static void runner(UNUSED void *arg)
         bree.trouble = false;
         if (may_start() || bree.stopping)      /* it came while sleep_ms asked */
             continue;
-        if (fiber_event_wait(&bree.wake, deadline_in_ms(ms), NULL) < 0)
-            bree.look = true;
+        (void)fiber_event_wait(&bree.wake, deadline_in_ms(ms), NULL);
     }
 }
 
-static void queue_event(UNUSED void *arg, UNUSED enum redis_event event, UNUSED struct slice channel, UNUSED struct slice payload)
+static void queue_event(UNUSED void *arg, enum redis_event event, UNUSED struct slice channel, UNUSED struct slice payload)
 {
-    bree.look = true;
+    if (event == REDIS_GAP)                    /* who knows what was missed */
+        bree.look = true;
+    else
+        bree.announced++;
     fiber_event_signal(&bree.wake);
 }
 
