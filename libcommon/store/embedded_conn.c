@@ -47,8 +47,8 @@ int emb_fault(struct emb_conn *c, struct fault *why, const char *what)
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
-/* SQLite's own handler sleeps up to 100 ms between tries; a transaction of ours takes one or two.
- */
+/* SQLite's own handler sleeps up to 100 ms between tries; a transaction of ours takes about one, and
+ * while two daemons write in turn every nap that outlasts it is time in which nobody writes. */
 static int on_busy(void *arg, int tries)
 {
     struct emb_conn *c = arg;
@@ -59,7 +59,7 @@ static int on_busy(void *arg, int tries)
         c->busy_until_ms = now + BUSY_WAIT_MS;
     if (now >= c->busy_until_ms)
         return 0;
-    nap.tv_nsec = (tries < 10 ? 200000 : 1000000) + (long)random_below(500000);
+    nap.tv_nsec = tries < 20 ? 50000 + (long)random_below(100000) : 1000000 + (long)random_below(500000);
     (void)nanosleep(&nap, NULL);
     return 1;
 }

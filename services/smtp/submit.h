@@ -53,6 +53,7 @@ struct submit_conn {
     struct login_result who;                   /* once authenticated; its data key is let go at once */
     struct redis_subscription *account;        /* alias:<id>: password changed, switched off */
     bool revoked, hears;
+    uint64_t checked_ms;                       /* when the store last said that the account may send */
     struct submit_mail *mail;
 };
 

@@ -12,6 +12,7 @@
 
 #define HEADERS_SHOWN_MAX 100 /* fields kept in the document, for the admin pages */
 #define HEADER_SHOWN_BYTES 1000
+#define CHECKED_FOR_MS 1000
 
 /* ---- the document
  * ----------------------------------------------------------------------------------------------------
@@ -90,15 +91,19 @@ static void fill_document(struct submit_mail *m, const struct submit_header *h,
  * ------------------------------------------------------------------------------------------------------------
  */
 
-/* The account as it is now: it may have been switched off while the connection was open. */
+/* The account as it is now, or was a second ago where events would have told more: it may have been
+ * switched off while the connection was open. */
 static int check_account(struct submit_mail *m, struct deadline until, struct fault *why)
 {
-    const struct login_result *who = &m->conn->who;
-    struct store *st = m->conn->submit->store;
+    struct submit_conn *conn = m->conn;
+    const struct login_result *who = &conn->who;
+    struct store *st = conn->submit->store;
     struct domain_doc domain;
     struct alias_doc alias;
     int r;
 
+    if (conn->hears && conn->checked_ms != 0 && clock_now_ms() - conn->checked_ms < CHECKED_FOR_MS)
+        return 0;
     if (who->is_catchall)
         r = domain_find(st, slice_of(who->domain_id), m->arena, until, &domain, why);
     else
@@ -108,11 +113,12 @@ static int check_account(struct submit_mail *m, struct deadline until, struct fa
             why->code = FAULT_DENIED;
         return -1;
     }
-    if (!who->is_catchall)
-        return alias.is_enabled ? 0 : fault_set(why, FAULT_DENIED, "the alias is switched off");
-    return domain_has_token(&domain, who->wrap_id)
-               ? 0
-               : fault_set(why, FAULT_DENIED, "the password was taken back");
+    if (who->is_catchall && !domain_has_token(&domain, who->wrap_id))
+        return fault_set(why, FAULT_DENIED, "the password was taken back");
+    if (!who->is_catchall && !alias.is_enabled)
+        return fault_set(why, FAULT_DENIED, "the alias is switched off");
+    conn->checked_ms = clock_now_ms();
+    return 0;
 }
 
 static int write_message(struct submit_mail *m, struct slice header, struct store_blob *blob,

@@ -54,6 +54,7 @@ static void on_account(void *arg, enum redis_event event, struct slice channel,
                      slice_of(conn->who.is_catchall ? conn->who.domain_id : conn->who.alias_id));
     if (event == REDIS_MESSAGE)
         conn->revoked = true;
+    conn->checked_ms = 0;
     conn->hears = true;
 }
 
@@ -63,6 +64,7 @@ static void hear_of_account(struct submit_conn *conn)
 
     redis_unsubscribe(&conn->account);
     conn->revoked = conn->hears = false;
+    conn->checked_ms = 0;
     if (conn->who.is_catchall)
         (void)snprintf(channel, sizeof(channel), "domain:%s", conn->who.domain_id);
     else
