@@ -21,6 +21,7 @@ static struct {
     struct fiber *pool;
     struct fiber_link *all;
     struct fiber_stats stats;
+    uint64_t turn_began_cpu_ms; /* of this thread: what it computed, whoever else had the CPU */
     uint64_t slice_began_ms; /* coarse clock, when the running fiber was switched to */
 } fibers = {.ready_end = &fibers.ready};
 
@@ -58,6 +59,15 @@ static uint64_t coarse_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t cpu_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* cpu_ms is of the whole turn; far below ms, the machine was busy with others or the call blocked. */
 static void watch_stall(const char *name)
 {
     uint64_t now = coarse_ms(), took = now - fibers.slice_began_ms;
@@ -66,7 +76,8 @@ static void watch_stall(const char *name)
     if (took < STALL_MS)
         return;
     fibers.stats.stalls++;
-    log_event(LOG_WARN, "loop.stall", F_STR("fiber", name), F_INT("ms", took));
+    log_event(LOG_WARN, "loop.stall", F_STR("fiber", name), F_INT("ms", took),
+              F_INT("cpu_ms", cpu_ms() - fibers.turn_began_cpu_ms));
 }
 
 static void recycle(struct fiber *f);
@@ -93,6 +104,7 @@ void fibers_run_ready(void)
     fibers.ready = NULL;
     fibers.ready_end = &fibers.ready;
     fibers.slice_began_ms = coarse_ms();
+    fibers.turn_began_cpu_ms = cpu_ms();
     for (; f != NULL; f = next) {
         next = f->next;
         run(f);

@@ -21,6 +21,8 @@
 #define PAUSE_MS 50 /* before the next try when the process has no fiber or descriptor left */
 
 #define COMPLAIN_EVERY_MS 10000
+#define REFUSALS_MAX 16 /* of one address that are told why; beyond, they are closed without a word */
+#define REFUSAL_MS 5000 /* for the handshake of who is to be refused */
 
 struct listener {
     struct listener_options options;
@@ -28,6 +30,7 @@ struct listener {
     int fd;
     bool closed, poll_gone, paused;
     unsigned connections;
+    struct newcomers *newcomers; /* NULL: not limited */
     struct timer pause;
     uint64_t complained_ms; /* about accept failing; once in COMPLAIN_EVERY_MS */
 };
@@ -65,6 +68,7 @@ static void free_if_done(struct listener *l)
     if (!l->poll_gone || l->connections > 0)
         return;
     tls_server_unref(&l->options.tls);
+    newcomers_free(&l->newcomers);
     free(l);
 }
 
@@ -127,15 +131,51 @@ static int read_proxy_header(struct stream *s, struct deadline until, struct fau
     return 0;
 }
 
+/* Counts the connection: 0 it may come in, 1 it is to be told that it is one too many. */
+static int count_newcomer(struct listener *l, struct stream *s, struct fault *why)
+{
+    unsigned max = l->options.newcomers_max;
+    unsigned count =
+        l->newcomers != NULL ? newcomers_enter(l->newcomers, stream_peer(s)->ip, &s->newcomer) : 0;
+
+    if (count > max + REFUSALS_MAX)
+        return fault_set(why, FAULT_LIMIT, "%u connections of unknown peers", count);
+    return count > max;
+}
+
+/* 0: let in, 1: to be refused in words. */
 static int shake_hands(struct listener *l, struct stream *s, struct fault *why)
 {
     struct deadline until = deadline_in_ms(l->options.handshake_ms);
+    int refused;
 
     if (must_send_proxy_header(l, s) && read_proxy_header(s, until, why) < 0)
         return -1;
-    if (l->options.tls != NULL)
-        return stream_start_tls_server(s, l->options.tls, NULL, until, why);
-    return 0;
+    refused = count_newcomer(l, s, why);
+    if (refused < 0)
+        return -1;
+    if (refused > 0)
+        until = deadline_earlier(until, deadline_in_ms(REFUSAL_MS));
+    if (l->options.tls != NULL && stream_start_tls_server(s, l->options.tls, NULL, until, why) < 0)
+        return -1;
+    return refused;
+}
+
+static void refuse(const struct listener *l, struct stream *s)
+{
+    struct fault why;
+
+    log_event(LOG_INFO, "listener.refused", F_STR("listener", l->options.name),
+              F_STR("peer", stream_peer(s)->ip),
+              F_STR("because", "too many connections of unknown peers from that address"));
+    if (stream_write_now(s, slice_of(l->options.newcomers_refusal), HIGH_WATER_BYTES, &why) < 0)
+        stream_shutdown(s);
+    stream_close(&s); /* sends it */
+}
+
+void listener_know_peer(struct stream *s)
+{
+    newcomers_leave(&s->newcomer);
 }
 
 static void run_arrival(void *arg)
@@ -143,14 +183,18 @@ static void run_arrival(void *arg)
     struct stream *s = arg;
     struct listener *l = s->on_close_arg;
     struct fault why;
+    int refused = shake_hands(l, s, &why);
 
-    if (shake_hands(l, s, &why) < 0) {
+    if (refused < 0) {
         log_event(LOG_DEBUG, "listener.handshake.failed", F_STR("listener", l->options.name),
                   F_STR("peer", stream_peer(s)->ip), F_FAULT(&why));
         stream_close(&s);
         return;
     }
-    l->options.accept(s, l->options.arg);
+    if (refused > 0)
+        refuse(l, s);
+    else
+        l->options.accept(s, l->options.arg);
 }
 
 static void take(struct listener *l, int fd, const struct sockaddr_storage *raw, socklen_t len)
@@ -321,6 +365,8 @@ int listener_open(const struct listener_options *options, struct listener **out,
         l->options.max_connections = CONNECTIONS_DEFAULT;
     if (l->options.handshake_ms == 0)
         l->options.handshake_ms = HANDSHAKE_DEFAULT_MS;
+    if (l->options.newcomers_max > 0)
+        l->newcomers = newcomers_new(l->options.newcomers_exempt);
     l->fd = fd;
     l->poll.data = l;
     timer_init(&l->pause, on_pause_over, l);

@@ -5,6 +5,7 @@
 #include "base/test.h"
 #include "rt/fiber.h"
 #include "rt/loop.h"
+#include "rt/newcomers.h"
 #include "rt/proxy.h"
 #include "rt/tls_test_cert.h"
 
@@ -346,6 +347,64 @@ TEST(listener, pauses_at_its_limit)
     struct scene sc = {.t = t};
 
     loop_run_fiber(calls_too_often, &sc);
+}
+
+/* Of one address two may wait unknown; the third reads why not. Who is known, or has gone, makes room. */
+static void calls_unknown(void *arg)
+{
+    static const char *const exempt[] = {"127.0.0.9", NULL};
+    struct scene *sc = arg;
+    struct test *t = sc->t;
+    struct stream *s[4];
+    struct slice line;
+
+    if (!open_listener(sc, (struct listener_options){.bind_address = "127.0.0.1",
+                                                     .newcomers_max = 2,
+                                                     .newcomers_exempt = exempt,
+                                                     .newcomers_refusal = "too many\r\n"}))
+        return;
+    for (size_t i = 0; i < 3; i++)
+        s[i] = call(sc, "127.0.0.1");
+    REQUIRE_OK(stream_read_line(s[2], 100, deadline_in_ms(5000), &line, &sc->why), &sc->why);
+    CHECK_STR("too many", line);
+    CHECK_FAULT(FAULT_CLOSED, stream_read_line(s[2], 100, deadline_in_ms(5000), &line, &sc->why), &sc->why);
+    stream_close(&s[2]);
+    expect_echo(sc, s[0]);
+    stream_close(&s[0]);
+    while (listener_connection_count(sc->listener) > 1)
+        fiber_yield();
+    s[3] = call(sc, "127.0.0.1");
+    expect_echo(sc, s[3]);
+    expect_echo(sc, s[1]);
+    stream_close(&s[1]);
+    stream_close(&s[3]);
+    listener_close(&sc->listener);
+}
+
+TEST(listener, limits_who_is_not_known)
+{
+    struct scene sc = {.t = t};
+
+    loop_run_fiber(calls_unknown, &sc);
+}
+
+TEST(newcomers, counts_by_address)
+{
+    static const char *const exempt[] = {"192.0.2.1", NULL};
+    struct newcomers *n = newcomers_new(exempt);
+    struct newcomers_place *p[5];
+
+    CHECK_INT(0, newcomers_enter(n, "192.0.2.1", &p[0]));
+    CHECK(p[0] == NULL);
+    CHECK_INT(1, newcomers_enter(n, "192.0.2.2", &p[1]));
+    CHECK_INT(2, newcomers_enter(n, "192.0.2.2", &p[2]));
+    CHECK_INT(1, newcomers_enter(n, "2001:db8::1", &p[3]));
+    CHECK_INT(2, newcomers_enter(n, "2001:db8::ffff:2", &p[4]));
+    for (size_t i = 1; i < COUNT(p); i++)
+        newcomers_leave(&p[i]);
+    CHECK_INT(1, newcomers_enter(n, "192.0.2.2", &p[1]));
+    newcomers_leave(&p[1]);
+    newcomers_free(&n);
 }
 
 static void closes_early(void *arg)

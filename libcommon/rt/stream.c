@@ -327,6 +327,7 @@ void stream_close(struct stream **stream)
     iobuf_release(&s->out);
     iobuf_release(&s->wire);
     free(s->local);
+    newcomers_leave(&s->newcomer);
     if (s->on_close != NULL)
         s->on_close(s->on_close_arg);
     uv_close((uv_handle_t *)&s->poll, on_closed);

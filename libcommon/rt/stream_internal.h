@@ -15,6 +15,7 @@
 #include "rt/fiber.h"
 #include "rt/iobuf.h"
 #include "rt/loop_internal.h"
+#include "rt/newcomers.h"
 #include "rt/stream.h"
 #include "rt/timer.h"
 
@@ -50,6 +51,7 @@ struct stream {
     struct timer timer; /* the park's deadline, or another try to get a fiber */
     void (*on_close)(void *arg);
     void *on_close_arg;
+    struct newcomers_place *newcomer; /* NULL: not counted, or known by now */
 };
 
 /* stream.c. Takes the connected socket over, also on failure. */

@@ -7,6 +7,7 @@
 #include "imap_session.h"
 #include "base/encode.h"
 #include "base/log.h"
+#include "rt/listener.h"
 
 int cmd_starttls(struct imap_cmd *cmd)
 {
@@ -75,6 +76,7 @@ static int enter(struct imap_cmd *cmd, const struct login_result *who)
         return refuse(cmd);
     }
     s->state = IMAP_AUTHENTICATED;
+    listener_know_peer(s->stream);
     s->bad_commands = 0;
     metric_add(server->logins, 1);
     log_event(LOG_INFO, "imap.login", F_ID("conn", s->id.s), F_STR("user", who->alias_id), F_STR("ip", stream_peer(s->stream)->ip),

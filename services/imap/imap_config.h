@@ -16,7 +16,8 @@ struct imap_config {
     const char *redis_host;                    /* empty: none */
     uint16_t redis_port;
     struct secret *redis_password;
-    int64_t connections_max, alias_connections_max;
+    int64_t connections_max, alias_connections_max, newcomers_max;
+    const char **newcomers_exempt;
     uint64_t login_ms, quiet_ms, idle_ms, keepalive_ms, poll_ms, login_cache_ms;
     bool login_exempt_loopback;
     uint64_t append_max;

@@ -150,16 +150,27 @@ static int run_command(struct imap_session *s, size_t bytes)
     return 1;
 }
 
-/* A literal over the limit: refused before it was sent, or, when it is under way already, the end. */
-static int refuse_literal(struct imap_session *s, const struct imap_frame *frame)
+/* A literal nobody will take: refused before it was sent, or, when it is under way already, the end: its bytes must not be
+ * read as commands. */
+static int refuse_literal(struct imap_session *s, const struct imap_frame *frame, const char *because)
 {
     struct slice tag = imap_command_tag(slice_head(stream_buffered(s->stream), frame->bytes));
 
     s->bad_commands++;
-    (void)buf_printf(&s->out, "%.*s BAD [TOOBIG] literal is too big\r\n", SLICE(slice_head(tag, 100)));
+    (void)buf_printf(&s->out, "%.*s BAD %s\r\n", SLICE(slice_head(tag, 100)), because);
     stream_consume(s->stream, frame->bytes);
     s->granted = 0;
     return frame->sync ? 1 : -1;
+}
+
+/* What keeps an APPEND from its handler, which alone reads the message; NULL: nothing. */
+static const char *append_complaint(const struct imap_session *s, const struct imap_frame *frame)
+{
+    if (s->state == IMAP_NOT_AUTHENTICATED)
+        return "log in first";
+    if (slice_equal(imap_command_tag(slice_head(stream_buffered(s->stream), frame->bytes)), LIT("*")))
+        return "a command begins with a tag";
+    return NULL;
 }
 
 /* 1: something was done, 0: more input is needed, < 0: the end. */
@@ -167,6 +178,7 @@ static int session_step(struct imap_session *s)
 {
     struct slice buffered = stream_buffered(s->stream);
     struct imap_frame frame;
+    const char *complaint;
 
     if (s->resume)
         return take_resume_line(s);
@@ -177,14 +189,16 @@ static int session_step(struct imap_session *s)
     case IMAP_FRAME_MORE:
         return 0;
     case IMAP_FRAME_COMPLETE:
-    case IMAP_FRAME_APPEND:
         return run_command(s, frame.bytes);
+    case IMAP_FRAME_APPEND:
+        complaint = append_complaint(s, &frame);
+        return complaint ? refuse_literal(s, &frame, complaint) : run_command(s, frame.bytes);
     case IMAP_FRAME_CONTINUE:
         s->granted = frame.bytes;
         (void)buf_append(&s->out, LIT("+ go on\r\n"));
         return 1;
     case IMAP_FRAME_LITERAL_TOO_BIG:
-        return refuse_literal(s, &frame);
+        return refuse_literal(s, &frame, "[TOOBIG] literal is too big");
     case IMAP_FRAME_LINE_TOO_LONG:
         break;
     }

@@ -309,6 +309,16 @@ TEST(imap_session, runs_pipelined_commands)
                            "a OK ...\n* 1 FETCH (UID 1)\nb OK ...\n+ idling\nc OK ...\nd OK ...", NULL, 0 });
 }
 
+/* Its bytes are not commands, whatever they say. */
+TEST(imap_session, a_refused_append_is_not_read_as_commands)
+{
+    fake_reset();
+    PLAY({ NULL, "* OK ...", NULL, 0 }, { "a APPEND INBOX {3}", "a BAD log in first", NULL, 0 },
+         { "b APPEND INBOX {12+}\r\nc CAPABILITY", "b BAD log in first\n<closed>", NULL, 0 });
+    fake_reset();
+    PLAY(LOGIN, { "( APPEND INBOX {12+}\r\nc CAPABILITY", "* BAD a command begins with a tag\n<closed>", NULL, 0 });
+}
+
 TEST(imap_session, does_not_care_where_the_network_cut)
 {
     static const char text[] = "l LOGIN {2+}\r\nme {6+}\r\nsecret\r\na APPEND INBOX (\\Seen) {3+}\r\nabc {2+}\r\nde\r\nb NOOP";

@@ -31,6 +31,8 @@ static const struct config_var vars[] = {
     VAR_SECRET(struct imap_config, redis_password, "REDIS_PASSWORD", "", "Redis password"),
     VAR_INT(struct imap_config, connections_max, "IMAP_MAX_CONNECTIONS", "10000", "1", "1000000", "connections of this process"),
     VAR_INT(struct imap_config, alias_connections_max, "IMAP_MAX_CONNECTIONS_PER_ALIAS", "60", "1", "10000", "of one alias, in this process"),
+    VAR_INT(struct imap_config, newcomers_max, "IMAP_LOGIN_CONCURRENCY", "50", "0", "100000", "connections of one address (IPv6: /64) that have not logged in; 0: any"),
+    VAR_LIST(struct imap_config, newcomers_exempt, "IMAP_CONCURRENCY_EXEMPT", "", "addresses that IMAP_LOGIN_CONCURRENCY does not count"),
     VAR_MS(struct imap_config, login_ms, "IMAP_LOGIN_TIMEOUT", "3m", "1s", "1h", "time to log in"),
     VAR_MS(struct imap_config, quiet_ms, "IMAP_TIMEOUT", "30m", "1m", "24h", "silence before BYE"),
     VAR_MS(struct imap_config, idle_ms, "IMAP_IDLE_TIMEOUT", "30m", "1m", "24h", "length of one IDLE before BYE"),
@@ -75,6 +77,9 @@ static int listen_on(uint16_t port, struct tls_server *tls, struct listener **ou
     const struct listener_options options = {
         .name = "imap", .bind_address = service_common()->bind_address, .port = port, .tls = tls,
         .reuse_port = service_common()->workers > 1, .max_connections = (unsigned)config.connections_max,
+        .newcomers_max = (unsigned)config.newcomers_max, .newcomers_exempt = (const char *const *)config.newcomers_exempt,
+        .newcomers_refusal = "* BYE [LIMIT] too many connections from your address wait for a login\r\n",
+        .handshake_ms = config.login_ms < 30000 ? config.login_ms : 30000,
         .accept = accept_one, .arg = &server, .proxy_from = (const char *const *)service_common()->proxy_from,
     };
 

@@ -34,6 +34,10 @@ static const struct config_var vars[] = {
            "who talks before the greeting is sent away"),
     VAR_MS(struct submit_config, idle_ms, "SMTP_IDLE_TIMEOUT", "3m", "5s", "1h",
            "silence until a connection is closed"),
+    VAR_INT(struct submit_config, newcomers_max, "SMTP_LOGIN_CONCURRENCY", "50", "0", "100000",
+            "connections of one address (IPv6: /64) that have not signed in; 0: any"),
+    VAR_LIST(struct submit_config, newcomers_exempt, "SMTP_CONCURRENCY_EXEMPT", "",
+             "addresses that SMTP_LOGIN_CONCURRENCY does not count"),
     VAR_INT(struct submit_config, recipients_max, "MAX_RECIPIENTS", "50", "1", "1000",
             "recipients of one message"),
     VAR_INT(struct submit_config, messages_per_day, "SMTP_LIMIT_MESSAGES", "0", "0", "1000000",
@@ -115,6 +119,10 @@ static int open_port(const char *name, uint16_t port, bool implicit, struct smtp
         .tls = implicit ? submit.tls : NULL,
         .reuse_port = service_common()->workers > 1,
         .proxy_from = (const char *const *)service_common()->proxy_from,
+        .newcomers_max = (unsigned)config.newcomers_max,
+        .newcomers_exempt = (const char *const *)config.newcomers_exempt,
+        .newcomers_refusal = "421 4.7.0 Too many connections from your address are not signed in\r\n",
+        .handshake_ms = config.idle_ms < 30000 ? config.idle_ms : 30000,
         .accept = smtp_server_accept,
     };
 

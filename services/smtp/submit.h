@@ -30,7 +30,8 @@ struct submit_config {
     struct secret *redis_password;
     const char *spool_folder;
     uint64_t message_bytes_max, greeting_ms, idle_ms;
-    int64_t recipients_max, messages_per_day;
+    int64_t recipients_max, messages_per_day, newcomers_max;
+    const char **newcomers_exempt;
     bool auth_in_clear, exempt_loopback;
 };
 

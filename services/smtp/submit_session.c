@@ -85,6 +85,7 @@ static struct smtp_reply on_auth(struct smtp_session *s, struct slice user, stru
                   F_SLICE("name", user), F_STR("result", fault_code_name(why.code)));
         return reply_for_login(&why);
     }
+    listener_know_peer(s->stream);
     secret_unref(&conn->who.data_key); /* sending opens no mailbox */
     hear_of_account(conn);
     log_event(LOG_INFO, "smtp.login", F_ID("conn", s->id), F_STR("ip", ip),
