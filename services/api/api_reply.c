@@ -74,7 +74,7 @@ int api_reply_json(struct api_call *c, json_t *value)
     AUTO(json_release) json_t *owned = value;
     AUTO(buf_free) struct buf out = BUF_INIT(ANSWER_BYTES_MAX);
 
-    if (value == NULL || format(c, value, &out) < 0)
+    if (owned == NULL || format(c, owned, &out) < 0)
         return api_refuse(c, 500, "INTERNAL_ERROR");
     return reply_ok(c, type_json, buf_slice(&out));
 }
