@@ -4,6 +4,8 @@
 const struct api_route *const api_route_lists[] = {
     public_routes,
     account_routes,
+    domain_routes,
+    catchall_routes,
     alias_routes,
     log_routes,
     NULL,
@@ -11,6 +13,7 @@ const struct api_route *const api_route_lists[] = {
 
 const char *const api_schema_lists[] = {
     account_schemas,
+    domain_schemas,
     alias_schemas,
     log_schemas,
     NULL,

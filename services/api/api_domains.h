@@ -1,0 +1,12 @@
+/* api_domains.h - what the files about domains share. Owns nothing; used by api_domain*.c and api_catchall.c. */
+#pragma once
+
+#include "api.h"
+
+/* Of one body; a field that was not sent stays as it is in `d`. 0 right, 1 refused and answered. */
+int api_domain_read_settings(struct api_call *c, struct domain_doc *d) MUST_CHECK SUSPENDS;
+/* 200 with the domain as it is now: read anew, for a caller who has just changed it. */
+int api_domain_reply(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
+
+api_handler api_domain_create, api_domain_update, api_domain_delete, api_domain_allowlist, api_domain_denylist;    /* api_domain_change.c */
+api_handler api_domain_verify_records, api_domain_verify_smtp;                                                     /* api_domain_verify.c */
