@@ -14,7 +14,7 @@ static int switch_off(const struct domain_remove_options *o, struct slice id, st
 
     store_set_bool(u, "is_enabled", false);
     store_set_date(u, "updated_at", clock_wall_ms());
-    return store_update(o->store, ALIASES, store_filter_id(a, id), u, STORE_ONE, until, NULL, why);
+    return store_update(o->passwords->store, ALIASES, store_filter_id(a, id), u, STORE_ONE, until, NULL, why);
 }
 
 static int remove_alias(const struct domain_remove_options *o, const json_t *alias, struct arena *a, struct deadline until, struct fault *why)
@@ -25,11 +25,7 @@ static int remove_alias(const struct domain_remove_options *o, const json_t *ali
         return -1;
     if (o->alias_gone != NULL)
         o->alias_gone(o->arg, arena_cstr(a, id));
-    if ((json_get_bool(alias, "has_imap", false) || json_array_size(json_object_get(alias, "wraps")) > 0 ||
-         json_get_slice(alias, "sealing_public_key").n > 0) &&
-        mailbox_delete(o->mailboxes, id, until, why) < 0)
-        return -1;
-    return store_delete(o->store, ALIASES, store_filter_id(a, id), STORE_ONE, until, NULL, why);
+    return account_alias_remove(o->passwords, id, until, why);
 }
 
 /* 1: there may be more, 0: none is left. */
@@ -41,7 +37,7 @@ static int remove_some(const struct domain_remove_options *o, const char *domain
     json_t *alias;
     size_t i;
 
-    if (store_find(o->store, ALIASES, store_filter_text(a, "domain", slice_of(domain_id)), &page, until, &found, why) < 0)
+    if (store_find(o->passwords->store, ALIASES, store_filter_text(a, "domain", slice_of(domain_id)), &page, until, &found, why) < 0)
         return -1;
     json_array_foreach(found, i, alias)
         if (remove_alias(o, alias, a, until, why) < 0)
@@ -65,7 +61,7 @@ int domain_remove(const struct domain_remove_options *o, const char *domain_id, 
     uint64_t deleted;
 
     if (remove_aliases(o, domain_id, until, why) < 0 ||
-        store_delete(o->store, DOMAINS, store_filter_id(a, slice_of(domain_id)), STORE_ONE, until, &deleted, why) < 0)
+        store_delete(o->passwords->store, DOMAINS, store_filter_id(a, slice_of(domain_id)), STORE_ONE, until, &deleted, why) < 0)
         return -1;
     if (deleted == 0)
         return fault_set(why, FAULT_NOT_FOUND, "no domain %s", domain_id);

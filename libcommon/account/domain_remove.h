@@ -4,12 +4,10 @@
  */
 #pragma once
 
-#include "rpc/mailbox.h"
-#include "store/models.h"
+#include "account/account_alias.h"
 
 struct domain_remove_options {
-    struct store *store;
-    struct mailbox_server *mailboxes;
+    struct account_passwords *passwords;                       /* store and mailbox server */
     void (*alias_gone)(void *arg, const char *alias_id);       /* tells daemons (event alias:<id>); before its mailbox goes */
     void *arg;
 };

@@ -344,9 +344,11 @@ static void alias_gone(void *arg, const char *alias_id)
 int api_domain_delete(struct api_call *c, struct fault *why)
 {
     AUTO(json_release) json_t *was = api_domain_json(c, &c->domain, c->domain_document, false);
-    struct domain_remove_options o = { .store = c->api->store, .mailboxes = c->api->mailboxes, .alias_gone = alias_gone, .arg = c };
+    struct account_passwords p;
+    struct domain_remove_options o = { .passwords = &p, .alias_gone = alias_gone, .arg = c };
     struct fault ignored;
 
+    account_passwords_init(&p, c->api->store, c->api->mailboxes);
     if (was == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "members or aliases of the domain");
     if (domain_remove(&o, c->domain.id, c->until, why) < 0)

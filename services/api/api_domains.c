@@ -42,13 +42,12 @@ static void set_flags(json_t *o, const struct domain_doc *d)
         (void)json_set_bool(o, row[i].key, row[i].value);
 }
 
-static json_t *record_json(struct api_call *c, const struct domain_record *r, const struct domain_doc *d)
+static json_t *record_json(const struct domain_record *r, const struct domain_doc *d)
 {
     json_t *o = json_object();
 
     (void)json_set_slice(o, "name", domain_record_label(r, d));
     (void)json_set_slice(o, "value", r->value);
-    (void)c;
     return o;
 }
 
@@ -58,9 +57,9 @@ static void set_dns_records(struct api_call *c, json_t *o, const struct domain_d
     struct domain_records want;
 
     domain_records_list(d, c->api->config->web_host, c->api->config->txt_prefix, c->arena, &want);
-    (void)json_object_set_new(records, "dkim", record_json(c, &want.dkim, d));
-    (void)json_object_set_new(records, "return_path", record_json(c, &want.return_path, d));
-    (void)json_object_set_new(records, "dmarc", record_json(c, &want.dmarc, d));
+    (void)json_object_set_new(records, "dkim", record_json(&want.dkim, d));
+    (void)json_object_set_new(records, "return_path", record_json(&want.return_path, d));
+    (void)json_object_set_new(records, "dmarc", record_json(&want.dmarc, d));
     (void)json_object_set_new(o, "smtp_dns_records", records);
 }
 
@@ -332,7 +331,7 @@ const struct api_route domain_routes[] = {
 #define TEXT    "{\"type\":\"string\"}"
 #define NUMBER  "{\"type\":\"integer\",\"minimum\":0}"
 #define FLAG    "{\"type\":\"boolean\"}"
-#define MAYBE   "{\"type\":\"string\",\"nullable\":true}"
+#define MAYBE   "{\"type\":[\"string\",\"null\"]}"
 #define TEXTS   "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
 #define RECORD  "{\"type\":\"object\",\"required\":[\"name\",\"value\"],\"properties\":{\"name\":" TEXT ",\"value\":" TEXT "}}"
 

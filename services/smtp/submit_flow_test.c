@@ -20,27 +20,37 @@ struct world {
     void (*look)(struct world *w);
 };
 
-/* jane@here.example may send with the password "open sesame"; joe's domain may not send at all. */
+/* A list of one password, as documents hold it. */
+static struct slice slots(struct test *t, const char *owner, const struct secret *key, struct slice password, const char *scope)
+{
+    AUTO(buf_free) struct buf text = BUF_INIT(8192);
+    AUTO(json_release) json_t *list = json_array();
+    struct keys_wrap_options o = {.scope = scope};
+    struct fault why;
+    json_t *wrap = NULL;
+
+    CHECK_OK(keys_wrap_make(slice_of(owner), key, password, &o, &wrap, &why), &why);
+    json_array_append_new(list, wrap);
+    json_format(list, &text);
+    return arena_copy(t->arena, buf_slice(&text));
+}
+
+/* jane@here.example may send with the password "open sesame", anybody there with "sesame street"; joe's domain may not send at all. */
 static void add_account(struct world *w, const char *domain, const char *name, bool has_smtp)
 {
     struct domain_doc d = {.name = slice_of(domain), .has_smtp = has_smtp};
     struct alias_doc a = {.name = slice_of(name), .is_enabled = true, .has_imap = true};
     AUTO(secret_unref) struct secret *key = keys_data_key_new();
-    AUTO(buf_free) struct buf wraps = BUF_INIT(8192);
-    struct keys_wrap_options o = {.scope = "all"};
     struct fault why;
     struct test *t = w->t;
-    json_t *wrap = NULL, *list = json_array();
 
+    memcpy(d.id, object_id_new().s, sizeof(d.id));
+    d.tokens = slots(t, d.id, key, LIT("sesame street"), "smtp");
     CHECK_OK(domain_insert(w->submit.store, &d, deadline_in_ms(TALK_MS), &why), &why);
     memcpy(a.domain, d.id, sizeof(a.domain));
     memcpy(a.id, object_id_new().s, sizeof(a.id));
     memcpy(a.user, object_id_new().s, sizeof(a.user));
-    CHECK_OK(keys_wrap_make(slice_of(a.id), key, LIT("open sesame"), &o, &wrap, &why), &why);
-    json_array_append_new(list, wrap);
-    json_format(list, &wraps);
-    json_decref(list);
-    a.wraps = buf_slice(&wraps);
+    a.wraps = slots(t, a.id, key, LIT("open sesame"), "all");
     a.sealing_public_key = keys_public_text(t->arena, key);
     CHECK_OK(alias_insert(w->submit.store, &a, deadline_in_ms(TALK_MS), &why), &why);
 }
@@ -135,6 +145,7 @@ static void dialogue(struct test *t, const char *const *script, void (*look)(str
 #define SCRIPT(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define JANE "AUTH PLAIN AGphbmVAaGVyZS5leGFtcGxlAG9wZW4gc2VzYW1l\r\n"      /* jane@here.example, open sesame */
 #define JOE  "AUTH PLAIN AGpvZUBtdXRlLmV4YW1wbGUAb3BlbiBzZXNhbWU=\r\n"      /* joe@mute.example, open sesame */
+#define ANYBODY "AUTH PLAIN ACpAaGVyZS5leGFtcGxlAHNlc2FtZSBzdHJlZXQ=\r\n"      /* *@here.example, sesame street */
 
 static struct slice read_blob(struct world *w, struct slice id)
 {
@@ -200,10 +211,35 @@ TEST(submit_flow, knows_who_may_send_as_whom)
 {
     dialogue(t, SCRIPT("S:220", "C:EHLO c\r\n", "S:250 ", "C:AUTH PLAIN AGphbmVAaGVyZS5leGFtcGxlAHdyb25n\r\n", "S:535",
         "C:MAIL FROM:<jane@here.example>\r\n", "S:530", "C:" JANE, "S:235",
-        "C:MAIL FROM:<joe@here.example>\r\n", "S:550 5.7.1", "C:MAIL FROM:<>\r\n", "S:550 5.7.1",
+        "C:MAIL FROM:<joe@here.example>\r\n", "S:550 5.7.1 MAIL FROM must be the address you signed in with", "C:MAIL FROM:<>\r\n", "S:550 5.7.1",
         "C:MAIL FROM:<jane@here.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n", "S:250", "S:250", "S:354",
         "C:From: joe@here.example\r\n\r\nx\r\n.\r\n", "S:550 5.7.1",
         "C:MAIL FROM:<jane@here.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n", "S:250", "S:250", "S:354",
         "C:\r\nx\r\n.\r\n", "S:550 5.6.0"), look_empty);
     dialogue(t, SCRIPT("S:220", "C:EHLO c\r\n", "S:250 ", "C:" JOE, "S:235", "C:MAIL FROM:<joe@mute.example>\r\n", "S:550 5.7.1 The domain"), look_empty);
+}
+
+static void look_anybody(struct world *w)
+{
+    struct email_scope all = {0};
+    struct email_doc *list;
+    struct fault why;
+    struct test *t = w->t;
+    size_t count;
+
+    REQUIRE_OK(email_list(w->submit.store, &all, NULL, t->arena, deadline_in_ms(TALK_MS), &list, &count, &why), &why);
+    REQUIRE(count == 1);
+    CHECK_STR("joe@here.example", list[0].from);
+    CHECK_STR("", list[0].alias);
+    CHECK(list[0].domain[0] != '\0');
+}
+
+TEST(submit_flow, a_catchall_password_sends_as_anybody_of_the_domain)
+{
+    dialogue(t, SCRIPT("S:220", "C:EHLO c\r\n", "S:250 ", "C:" ANYBODY, "S:235",
+        "C:MAIL FROM:<joe@there.example>\r\n", "S:550 5.7.1 MAIL FROM must be an address of the domain you signed in for",
+        "C:MAIL FROM:<joe@here.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n", "S:250", "S:250", "S:354",
+        "C:From: joe@there.example\r\n\r\nx\r\n.\r\n", "S:550 5.7.1 The From header must be an address of the domain",
+        "C:MAIL FROM:<joe@here.example>\r\nRCPT TO:<b@there.example>\r\nDATA\r\n", "S:250", "S:250", "S:354",
+        "C:From: ann@here.example\r\n\r\nx\r\n.\r\n", "S:250 2.0.0 Ok"), look_anybody);
 }

@@ -104,10 +104,9 @@ static struct smtp_reply on_mail(struct smtp_session *s, const struct smtp_mail 
     if (!conn->who.has_smtp)
         return SMTP_REPLY(550, "5.7.1", "The domain is not configured for outbound SMTP");
     if (!submit_may_send_as(s->mail_arena, mail->from.address, &conn->who))
-        return SMTP_REPLY(550, "5.7.1",
-                          conn->who.is_catchall
-                              ? "MAIL FROM must be an address of the domain you signed in for"
-                              : "MAIL FROM must be the address you signed in with");
+        return conn->who.is_catchall
+                   ? SMTP_REPLY(550, "5.7.1", "MAIL FROM must be an address of the domain you signed in for")
+                   : SMTP_REPLY(550, "5.7.1", "MAIL FROM must be the address you signed in with");
     m->conn = conn;
     m->s = s;
     m->arena = s->mail_arena;
