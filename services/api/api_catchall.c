@@ -1,13 +1,13 @@
 /* api_catchall.c - catch-all passwords of a domain: they send as any of its addresses and open no mailbox.
  *
- * Owns      the work that makes a slot, until it is done or discarded. A password is shown once; what stays is a slot with its Argon2id hash
- *           (mail/keys.h) in `tokens` of the domain. Suspends for the store and the cpu pool.
+ * Owns      nothing. A password is shown once; what stays is a slot with its Argon2id hash (mail/keys.h) in `tokens` of the domain. Suspends for
+ *           the store and the cpu pool.
  */
 #include "api_domains.h"
 
+#include "account/account_hash.h"
 #include "account/password_rule.h"
-#include "mail/keys.h"
-#include "rt/offload.h"
+#include "api_alias.h"
 
 #define CATCHALL_MAX     10
 #define DESCRIPTION_MAX  150
@@ -35,58 +35,13 @@ static int list_passwords(struct api_call *c, UNUSED struct fault *why)
 
 /* ---- making one ------------------------------------------------------------------------------------------------- */
 
-struct slot_work {
-    struct offload offload;
-    char domain[25];
-    struct secret *password;
-    char description[DESCRIPTION_MAX * 4 + 1];
-    json_t *slot;
-    int result;
-    struct fault why;
-};
-
-static void slot_free(struct slot_work *w)
+/* *slot is the caller's. It opens no mailbox: the key it wraps is thrown away. */
+static int make_slot(struct api_call *c, const struct secret *password, struct slice description, json_t **slot, struct fault *why)
 {
-    secret_unref(&w->password);
-    json_release(&w->slot);
-    free(w);
-}
+    AUTO(secret_unref) struct secret *nothing = keys_data_key_new();
+    struct keys_wrap_options o = { .scope = "smtp", .description = description };
 
-static void slot_discard(struct offload *work)
-{
-    slot_free(CONTAINER_OF(work, struct slot_work, offload));
-}
-
-static void slot_run(struct offload *work)
-{
-    struct slot_work *w = CONTAINER_OF(work, struct slot_work, offload);
-    AUTO(secret_unref) struct secret *nothing = keys_data_key_new();   /* it opens no mailbox: the key it wraps is thrown away */
-    struct keys_wrap_options o = { .scope = "smtp", .description = slice_of(w->description) };
-
-    w->result = keys_wrap_make(slice_of(w->domain), nothing, secret_slice(w->password), &o, &w->slot, &w->why);
-}
-
-/* *slot is the caller's. */
-static int make_slot(struct api_call *c, struct secret *password, struct slice description, json_t **slot, struct fault *why)
-{
-    struct slot_work *w = calloc(1, sizeof(*w));
-    int r;
-
-    if (w == NULL)
-        abort();
-    w->offload = (struct offload){ .run = slot_run, .discard = slot_discard };
-    w->password = secret_ref(password);
-    memcpy(w->domain, c->domain.id, sizeof(w->domain));
-    ignore_result(slice_copy_cstr(description, w->description, sizeof(w->description)));
-    if (offload_run(OFFLOAD_CPU, &w->offload, c->until, why) < 0)
-        return -1;
-    r = w->result;
-    if (r < 0)
-        *why = w->why;
-    else
-        *slot = json_incref(w->slot);
-    slot_free(w);
-    return r;
+    return account_hash_make(&alias_passwords(c)->hashing, slice_of(c->domain.id), nothing, secret_slice(password), &o, c->until, slot, why);
 }
 
 /* 1: there are too many. The document must be as it was read: two who come at once do not both get the last place. */

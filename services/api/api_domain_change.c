@@ -10,7 +10,7 @@
 #include "account/domain_name.h"
 #include "account/domain_new.h"
 #include "account/domain_remove.h"
-#include "mail/address.h"
+#include "api_alias.h"
 
 #define QUOTA_MOST       ((uint64_t)100 << 30)
 #define RETENTION_MOST   30
@@ -146,10 +146,12 @@ static const char *read_catchall(struct api_call *c, struct catchall *out)
     static const struct slice no[] = { LIT("false"), LIT("f"), LIT("no"), LIT("n"), LIT("off"), LIT("0"), LIT("") };
     struct slice text = api_text(c, "catchall"), own = c->user.default_forwarding_address.n > 0 ? c->user.default_forwarding_address : c->user.email;
     const json_t *given = json_object_get(c->body, "catchall");
-    struct address address;
+    struct slice *given_list, bad;
+    const char *wrong;
+    bool only_mail;
+    size_t n;
 
-    *out = (struct catchall){ .wanted = true, .recipients = &own, .count = 1 };
-    out->recipients = ARENA_ARRAY(c->arena, struct slice, 1);
+    *out = (struct catchall){ .wanted = true, .recipients = ARENA_ARRAY(c->arena, struct slice, 1), .count = 1 };
     out->recipients[0] = own;
     if (!api_has(c, "catchall") || api_bool(c, "catchall", true))
         return NULL;
@@ -158,17 +160,13 @@ static const char *read_catchall(struct api_call *c, struct catchall *out)
             out->wanted = false;
             return NULL;
         }
-    out->count = api_strings(c, "catchall", &out->recipients);
-    if (out->count == 0)
+    n = api_strings(c, "catchall", &given_list);
+    if (n == 0)
         return "ALIAS_MUST_HAVE_ONE_RECIPIENT";
-    if (out->count > (size_t)c->api->config->forwarded_max)
-        return "EXCEEDED_UNIQUE_COUNT";
-    for (size_t i = 0; i < out->count; i++) {
-        if (!address_parse(c->arena, out->recipients[i], &address) || address.is_literal)
-            return "INVALID_EMAIL";
-        out->recipients[i] = arena_lower(c->arena, address.text);
-    }
-    return NULL;
+    wrong = account_recipients_parse(c->arena, given_list, n, (size_t)c->api->config->forwarded_max, &out->recipients, &out->count, &only_mail, &bad);
+    if (wrong != NULL && strcmp(wrong, "INVALID_RECIPIENT") != 0)
+        return wrong;
+    return wrong == NULL && only_mail ? NULL : "INVALID_EMAIL";
 }
 
 static int insert_catchall(struct api_call *c, const struct domain_doc *d, const struct catchall *wanted, struct fault *why)
@@ -344,11 +342,9 @@ static void alias_gone(void *arg, const char *alias_id)
 int api_domain_delete(struct api_call *c, struct fault *why)
 {
     AUTO(json_release) json_t *was = api_domain_json(c, &c->domain, c->domain_document, false);
-    struct account_passwords p;
-    struct domain_remove_options o = { .passwords = &p, .alias_gone = alias_gone, .arg = c };
+    struct domain_remove_options o = { .passwords = alias_passwords(c), .alias_gone = alias_gone, .arg = c };
     struct fault ignored;
 
-    account_passwords_init(&p, c->api->store, c->api->mailboxes);
     if (was == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "members or aliases of the domain");
     if (domain_remove(&o, c->domain.id, c->until, why) < 0)
