@@ -129,6 +129,21 @@ static bool is_started(struct slice program)
     return !stores || profiles == NULL || strstr(profiles, "storage") != NULL;
 }
 
+/* The mailbox server is one process, whatever WORKERS says to the others; the compose file tells it so too. */
+static int ask_check(struct check *c, struct slice program, struct buf *out, struct fault *why)
+{
+    const char *given = getenv("WORKERS");
+    char *workers = given != NULL ? arena_cstr(c->arena, slice_of(given)) : NULL;
+    int r;
+
+    if (workers != NULL && slice_equal(program, LIT("fe-sqlite")))
+        (void)unsetenv("WORKERS");
+    r = ask(c, program, "--check-config", out, why);
+    if (workers != NULL)
+        (void)setenv("WORKERS", workers, 1);
+    return r;
+}
+
 static int daemons_check(struct check *c, struct fault *why)
 {
     for (size_t i = 0; i < c->program_count; i++) {
@@ -137,7 +152,7 @@ static int daemons_check(struct check *c, struct fault *why)
 
         if (!is_started(c->programs[i]))
             continue;
-        if (ask(c, c->programs[i], "--check-config", &out, why) < 0)
+        if (ask_check(c, c->programs[i], &out, why) < 0)
             return -1;
         rest = buf_slice(&out);
         while (slice_cut(&rest, '\n', &line)) {
@@ -203,6 +218,19 @@ static void file_check(struct check *c)
         references_check(c, s);
         if (is_example(s->value))
             tell(c, s->name, "is still the example's value", SLICE_NONE);
+    }
+}
+
+/* Settings of the original that ask for something we would not do, silently. */
+static void promises_check(struct check *c)
+{
+    static const struct { const char *name, *harmless; } row[] = { { "REDIS_TLS", "false" }, { "REDIS_USERNAME", "" }, { "SQLITE_RCLONE_ENABLED", "false" } };
+
+    for (size_t i = 0; i < COUNT(row); i++) {
+        const char *value = value_of(row[i].name);
+
+        if (value[0] != '\0' && strcmp(value, row[i].harmless) != 0)
+            tell(c, slice_of(row[i].name), "is not supported; leave it empty", SLICE_NONE);
     }
 }
 
@@ -310,6 +338,7 @@ static int check_all(struct check *c, struct fault *why)
     file_check(c);
     if (daemons_check(c, why) < 0)
         return -1;
+    promises_check(c);
     secrets_check(c);
     ports_check(c);
     files_check(c);

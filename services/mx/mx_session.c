@@ -37,10 +37,13 @@ static struct smtp_reply on_connect(struct smtp_session *s)
 static void on_closed(struct smtp_session *s)
 {
     struct mx_conn *conn = s->user;
+    const char *ip = stream_peer(s->stream)->ip;
+    /* our own health check, every few seconds */
+    bool is_health = strncmp(ip, "127.", 4) == 0 && slice_equal(s->helo, LIT("health.invalid"));
 
-    mx_limit_leave(conn->mx->limit, conn, stream_peer(s->stream)->ip);
-    log_event(LOG_INFO, "mx.conn.done", F_ID("conn", s->id),
-              F_STR("ip", stream_peer(s->stream)->ip), F_SLICE("helo", s->helo),
+    mx_limit_leave(conn->mx->limit, conn, ip);
+    log_event(is_health ? LOG_DEBUG : LOG_INFO, "mx.conn.done", F_ID("conn", s->id),
+              F_STR("ip", ip), F_SLICE("helo", s->helo),
               F_STR("tls", stream_tls_version(s->stream)),
               F_INT("took_ms", clock_wall_ms() - s->arrived_ms));
 }

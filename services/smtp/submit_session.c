@@ -22,10 +22,13 @@ static struct smtp_reply on_connect(struct smtp_session *s)
 static void on_closed(struct smtp_session *s)
 {
     struct submit_conn *conn = s->user;
+    const char *ip = stream_peer(s->stream)->ip;
+    /* our own health check, every few seconds */
+    bool is_health = strncmp(ip, "127.", 4) == 0 && slice_equal(s->helo, LIT("health.invalid"));
 
     redis_unsubscribe(&conn->account);
-    log_event(LOG_INFO, "smtp.conn.done", F_ID("conn", s->id),
-              F_STR("ip", stream_peer(s->stream)->ip), F_ID("user", conn->who.user_id),
+    log_event(is_health ? LOG_DEBUG : LOG_INFO, "smtp.conn.done", F_ID("conn", s->id),
+              F_STR("ip", ip), F_ID("user", conn->who.user_id),
               F_STR("tls", stream_tls_version(s->stream)),
               F_INT("took_ms", clock_wall_ms() - s->arrived_ms));
 }

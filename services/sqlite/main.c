@@ -22,6 +22,7 @@ static struct http_server http;
 
 static const struct config_var vars[] = {
     VAR_PORT(struct config, port, "SQLITE_PORT", "3456", "port of the mailbox server"),
+    VAR_STRING(struct config, bind_address, "SQLITE_BIND_ADDRESS", "127.0.0.1", "address it listens on (BIND_ADDRESS is for the public services); beyond loopback with TLS only"),
     VAR_STRING(struct config, storage, "SQLITE_STORAGE_PATH", NULL, "folder of the mailbox files"),
     VAR_SECRET(struct config, api_secrets, "API_SECRETS", NULL, "secrets that other daemons show, comma separated; the first is theirs"),
     VAR_STRING(struct config, key_path, "SQLITE_SSL_KEY_PATH", "", "PEM key; with it the port speaks TLS"),
@@ -70,13 +71,6 @@ static bool is_loopback(const char *address)
     return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
 }
 
-static const char *bind_address(void)
-{
-    const char *address = service_common()->bind_address;
-
-    return address[0] != '\0' ? address : "127.0.0.1";
-}
-
 static void check(void *arg, struct buf *errors)
 {
     const struct config *c = arg;
@@ -85,8 +79,8 @@ static void check(void *arg, struct buf *errors)
         (void)buf_append_cstr(errors, "SQLITE_SSL_KEY_PATH, SQLITE_SSL_CERT_PATH: set both or none\n");
     if (service_common()->workers > 1)
         (void)buf_append_cstr(errors, "WORKERS: the mailbox server is one process (it owns the folder); it scales by its pools\n");
-    if (c->key_path[0] == '\0' && !is_loopback(bind_address()))
-        (void)buf_append_cstr(errors, "SQLITE_SSL_KEY_PATH: beyond loopback the mailbox server needs TLS\n");
+    if (c->key_path[0] == '\0' && !is_loopback(c->bind_address))
+        (void)buf_append_cstr(errors, "SQLITE_BIND_ADDRESS: beyond loopback the mailbox server needs TLS (SQLITE_SSL_KEY_PATH, SQLITE_SSL_CERT_PATH)\n");
 }
 
 /* Held for the life of the process. */
@@ -157,7 +151,7 @@ static void make_metrics(void)
 static int start(UNUSED void *arg, struct fault *why)
 {
     struct rpc_server_options rpc = { .actions = actions, .action_count = COUNT(actions) };
-    struct listener_options at = { .name = "sqlite", .bind_address = bind_address(), .port = config.port,
+    struct listener_options at = { .name = "sqlite", .bind_address = config.bind_address, .port = config.port,
                                    .accept = http_serve, .arg = &http };
 
     server.config = &config;
@@ -189,7 +183,7 @@ static void drain(UNUSED void *arg, struct deadline until)
 static int health(void *arg, struct fault *why)
 {
     const struct config *c = arg;
-    struct mailbox_server_options options = { .host = bind_address(), .port = c->port, .tls = c->key_path[0] != '\0' };
+    struct mailbox_server_options options = { .host = c->bind_address, .port = c->port, .tls = c->key_path[0] != '\0' };
     struct mailbox_server *s;
 
     split_secrets();

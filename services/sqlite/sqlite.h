@@ -36,6 +36,7 @@
 
 struct config {
     uint16_t port;
+    const char *bind_address;
     const char *storage;
     struct secret *api_secrets;
     const char *key_path, *cert_path;
