@@ -46,6 +46,8 @@ void mongo_write(void *engine, struct store_write *first);
 uint64_t mongo_reply_number(const bson_t *reply, const char *key); /* 0: not there */
 
 /* store_mongo.c */
+/* One document with an _id. When the connection is lost it is offered again: found there then, it is ours from the time before. */
+int mongo_insert(mongoc_collection_t *c, const bson_t *doc, struct fault *why);
 int mongo_fault(const bson_error_t *error, struct fault *why);
 mongoc_collection_t *mongo_collection(struct mongo *m, mongoc_client_t *client, const char *name);
 void mongo_collection_close(mongoc_collection_t **c); /* closer */

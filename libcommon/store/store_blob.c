@@ -97,6 +97,14 @@ static void blob_free(struct store_blob **b)
     *b = NULL;
 }
 
+/* A server that goes away may have done it all: the document may be there, and then its blob must be. */
+static bool may_be_done(const struct store *st, const struct fault *why)
+{
+    if (why->code == FAULT_TIMEOUT || why->code == FAULT_CANCELED)
+        return true;
+    return !st->driver->one_writer && (why->code == FAULT_UNAVAILABLE || why->code == FAULT_IO);
+}
+
 /* Whatever happens, *b is ended. */
 static int finish_with(struct store_blob **b, struct store_write **w, struct deadline until,
                        struct fault *why)
@@ -109,7 +117,7 @@ static int finish_with(struct store_blob **b, struct store_write **w, struct dea
         attach_part(*b, *w, true);
         r = write_run((*b)->st, w, until, why);
     }
-    if (r < 0 && why->code != FAULT_TIMEOUT && why->code != FAULT_CANCELED)
+    if (r < 0 && !may_be_done((*b)->st, why))
         store_blob_abort(b);
     else
         blob_free(b);

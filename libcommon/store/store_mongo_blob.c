@@ -16,9 +16,8 @@ static int insert(struct mongo *m, mongoc_client_t *client, const char *collecti
                   const bson_t *doc, struct fault *why)
 {
     AUTO(mongo_collection_close) mongoc_collection_t *c = mongo_collection(m, client, collection);
-    bson_error_t error;
 
-    return mongoc_collection_insert_one(c, doc, NULL, NULL, &error) ? 0 : mongo_fault(&error, why);
+    return mongo_insert(c, doc, why);
 }
 
 static int put_chunk(struct mongo *m, mongoc_client_t *client, const char *id, uint64_t n,

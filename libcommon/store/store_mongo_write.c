@@ -6,6 +6,40 @@
  */
 #include "store/mongo_internal.h"
 
+#define INSERT_TRIES 3
+
+static bool is_there(mongoc_collection_t *c, const bson_t *doc)
+{
+    bson_t filter = BSON_INITIALIZER;
+    mongoc_cursor_t *cursor;
+    const bson_t *found;
+    bson_iter_t at;
+    bool there = false;
+
+    if (bson_iter_init_find(&at, doc, "_id") && bson_append_iter(&filter, "_id", 3, &at)) {
+        cursor = mongoc_collection_find_with_opts(c, &filter, NULL, NULL);
+        there = mongoc_cursor_next(cursor, &found);
+        mongoc_cursor_destroy(cursor);
+    }
+    bson_destroy(&filter);
+    return there;
+}
+
+int mongo_insert(mongoc_collection_t *c, const bson_t *doc, struct fault *why)
+{
+    bson_error_t error;
+
+    for (int tries = 1;; tries++) {
+        if (mongoc_collection_insert_one(c, doc, NULL, NULL, &error))
+            return 0;
+        (void)mongo_fault(&error, why);
+        if (tries > 1 && why->code == FAULT_EXISTS && is_there(c, doc))
+            return 0;
+        if (why->code != FAULT_UNAVAILABLE || tries == INSERT_TRIES)
+            return -1;
+    }
+}
+
 static int insert_text(struct mongo *m, mongoc_client_t *client, const struct store_write *w,
                        struct slice text, struct fault *why)
 {
@@ -13,14 +47,12 @@ static int insert_text(struct mongo *m, mongoc_client_t *client, const struct st
     mongoc_collection_t *c = mongo_collection(m, client, w->collection->name);
     AUTO(json_release) json_t *doc = doc_load(text);
     bson_t bson = BSON_INITIALIZER;
-    bson_error_t error;
     int r;
 
     if (!mongo_append_members(&bson, doc))
         r = fault_set(why, FAULT_LIMIT, "a document too large for BSON");
     else
-        r = mongoc_collection_insert_one(c, &bson, NULL, NULL, &error) ? 0
-                                                                       : mongo_fault(&error, why);
+        r = mongo_insert(c, &bson, why);
     bson_destroy(&bson);
     return r;
 }

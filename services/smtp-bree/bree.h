@@ -20,6 +20,7 @@
 #define HEADER_MAX        ((size_t)256 << 10)
 #define TRANSACTION_RCPTS 100                  /* RFC 5321 4.5.3.1.8 */
 #define IDLE_CONNECTION_MS 10000u
+#define STORE_AGAIN_MS    500u                 /* until a state that the store did not take is offered again */
 #define BODY_KEPT_MAX     ((size_t)64 << 10)
 
 struct config {
@@ -53,6 +54,7 @@ struct bree {
     bool look;                                 /* something may be due */
     unsigned announced;                        /* messages that events told of and nobody has claimed */
     bool trouble;                              /* a claim failed: no hurry to try again */
+    bool doubt;                                /* it may have been done though: something may be leased to us that nobody sends */
     bool stopping;
     char name[80];                             /* of this runner, in leases */
     bool has_slot;                             /* nobody else alive has or had this name */

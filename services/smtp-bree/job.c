@@ -226,6 +226,42 @@ static void batch_talk(struct job *job, struct batch *b, struct deadline until, 
         *all = trouble_reply(job->arena, &trouble);
 }
 
+/* While the store is away the state waits for it, as long as the lease lasts: a remote's answer that is forgotten means a second copy.
+ * False: it is no use, or too late.                                                                                       */
+static bool store_again(const struct job *job, const struct fault *why)
+{
+    bool away = why->code == FAULT_UNAVAILABLE || why->code == FAULT_TIMEOUT || why->code == FAULT_IO || why->code == FAULT_DISK_FULL;
+
+    if (!away || clock_now_ms() + STORE_AGAIN_MS > job->leased_at_ms + bree.config->lease_ms)
+        return false;
+    log_event(LOG_WARN, "smtp-bree.store_away", F_STR("msg", job->email.id), F_FAULT(why));
+    return fiber_sleep_until(deadline_in_ms(STORE_AGAIN_MS), NULL) == 0;
+}
+
+static int save_progress(struct job *job, const json_t *entry, struct fault *why)
+{
+    int r;
+
+    do
+        r = email_save_progress(bree.store, &job->email, entry, deadline_in_ms(60000), why);
+    while (r < 0 && store_again(job, why));
+    return r;
+}
+
+static int finish(struct job *job, struct fault *why)
+{
+    bool again = false;
+    int r;
+
+    do {
+        r = email_finish(bree.store, &job->email, job->delivery, deadline_in_ms(60000), why);
+        if (r < 0 && why->code == FAULT_CONFLICT && again)
+            return 0;                          /* the first time was done, its answer lost */
+        again = true;
+    } while (r < 0 && store_again(job, why));
+    return r;
+}
+
 /* Sends to one destination. <0: the lease is lost or the store is away; stop. */
 static int batch_send(struct job *job, struct batch *b, struct fault *why)
 {
@@ -241,7 +277,7 @@ static int batch_send(struct job *job, struct batch *b, struct fault *why)
     connection_put(&c);
     metric_observe_us(bree.took, clock_now_us() - started);
     if (!batch_was_all(job, b))
-        return email_save_progress(bree.store, &job->email, entry, deadline_in_ms(60000), why);
+        return save_progress(job, entry, why);
     job->delivery = entry;
     entry = NULL;
     return 0;
@@ -440,6 +476,6 @@ void job_finish(struct job *job)
 
     if (job->lost)
         return;
-    if (email_finish(bree.store, &job->email, job->delivery, deadline_in_ms(60000), &why) < 0)
+    if (finish(job, &why) < 0)
         log_event(LOG_ERROR, "smtp-bree.finish_failed", F_STR("msg", job->email.id), F_FAULT(&why));
 }

@@ -143,7 +143,7 @@ static void worker(void *arg)
     }
     fiber_group_join(&finishing);
     if (r < 0) {
-        bree.trouble = true;
+        bree.trouble = bree.doubt = true;
         log_event(LOG_WARN, "smtp-bree.claim_failed", F_FAULT(&why));
     }
     bree.look = bree.look || hint == HINT_LOOK;
@@ -185,23 +185,33 @@ static uint64_t sleep_ms(void)
     return due == 0 || due - now > (int64_t)config.poll_ms ? config.poll_ms : due > now ? (uint64_t)(due - now) : 1;
 }
 
-static bool may_start(void)
+/* With a slot, nothing is claimed before it is certain that nothing else is leased to us. */
+static bool must_wait(void)
 {
-    return (bree.look || bree.announced > 0) && bree.busy < (unsigned)config.concurrency;
+    return bree.has_slot && bree.doubt && bree.busy == 0;
 }
 
-/* What a runner of our name was sending when it died is due now, not when its lease ends. Before the first claim of our own. */
+static bool may_start(void)
+{
+    return (bree.look || bree.announced > 0) && bree.busy < (unsigned)config.concurrency && !must_wait();
+}
+
+/* What is leased to us and sent by nobody is due now, not when its lease ends: what a runner of our name was sending when it died,
+ * and what a claim got whose answer was lost. Only while no worker of ours has anything.                                     */
 static void take_back(void)
 {
     struct fault why;
     uint64_t count = 0;
 
-    if (!bree.has_slot)
+    if (!bree.has_slot || !bree.doubt || bree.busy > 0)
         return;
-    while (!bree.stopping && email_take_back(bree.store, slice_of(bree.name), deadline_in_ms(30000), &count, &why) < 0) {
+    if (email_take_back(bree.store, slice_of(bree.name), deadline_in_ms(30000), &count, &why) < 0) {
+        bree.trouble = true;
         log_event(LOG_WARN, "smtp-bree.take_back_failed", F_FAULT(&why));
-        (void)fiber_event_wait(&bree.wake, deadline_in_ms(config.poll_ms), NULL);
+        return;
     }
+    bree.doubt = false;
+    bree.look = true;
     if (count > 0)
         log_event(LOG_INFO, "smtp-bree.taken_back", F_INT("messages", count));
 }
@@ -210,8 +220,9 @@ static void runner(UNUSED void *arg)
 {
     uint64_t ms;
 
-    take_back();
+    bree.doubt = true;
     while (!bree.stopping) {
+        take_back();
         if (may_start() && start_worker())
             continue;
         connections_close(false);

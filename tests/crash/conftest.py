@@ -10,7 +10,7 @@ import suite  # noqa: E402
 DAEMONS = ("redis", "dns", "sqlite", "mx", "smtp", "smtp-bree", "imap")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sink():
     s = suite.Sink()
     s.server.start()

@@ -3,14 +3,16 @@
 Owns the daemons while it is open (each has a thread that waits for its end) and hands them back running. A daemon that dies without
 having been killed here is a failure. Every kill is remembered with its time.
 """
+import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
 
-from suite import BIN, DAEMON_ENV, REDIS_PORT, STATE, launch, pid_of
+from suite import BIN, DAEMON_ENV, OTHER, REDIS_PORT, STATE, launch, pid_of
 
 HEALTH_S = 30
 
@@ -88,6 +90,10 @@ class Supervisor:
 
 
 def is_healthy(name):
+    if name in OTHER:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(OTHER[name][-1])), timeout=1):
+            return True
+        return False
     if name == "redis":
         ask, env = ["redis-cli", "-p", str(REDIS_PORT), "ping"], {**os.environ, "REDISCLI_AUTH": DAEMON_ENV["REDIS_PASSWORD"]}
         return b"PONG" in subprocess.run(ask, env=env, capture_output=True).stdout

@@ -73,6 +73,7 @@ def new_mailbox():
 
 # ---- daemons --------------------------------------------------------------------------------------------------------------
 
+OTHER = {}                                     # name of a process that is none of ours -> its command line
 _pid = {name[4:].replace("_", "-"): int(value) for name, value in ENV.items() if name.startswith("PID_")}
 _child = {}
 
@@ -98,7 +99,9 @@ def end(name, how=signal.SIGKILL):
 def launch(name, **more_env):
     """Starts it and does not wait. Its command line."""
     env = {**DAEMON_ENV, **more_env}
-    if name == "redis":
+    if name in OTHER:
+        command = OTHER[name]
+    elif name == "redis":
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(REDIS_PORT), "--dir", STATE + "/redis", "--save", "", "--appendonly", "no",
                    "--requirepass", env["REDIS_PASSWORD"]]
     else:
