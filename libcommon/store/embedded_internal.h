@@ -71,6 +71,10 @@ int emb_key_load(const char *path, bool store_exists, struct secret **out,
 int emb_select(struct emb_conn *c, const struct store_collection *coll,
                const struct store_filter *f, const struct store_sort *sort, struct slice after,
                sqlite3_stmt **out, struct fault *why) MUST_CHECK;
+/* Does SQL alone decide what matches? Then a read need not load and look at each document, and SQL counts, skips and limits. */
+bool emb_is_exact(const struct store_collection *coll, const struct store_filter *f);
+int emb_select_exact(struct emb_conn *c, const struct store_read *r, sqlite3_stmt **out,
+                     struct fault *why) MUST_CHECK;
 int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs,
                struct fault *why) MUST_CHECK;
 

@@ -24,6 +24,52 @@ static int next_match(struct emb_conn *c, sqlite3_stmt *s, const struct store_fi
     return r;
 }
 
+static int take_document(struct store_read *r, sqlite3_stmt *s)
+{
+    json_t *doc;
+
+    if (r->as_text) {
+        r->texts[r->text_count++] = arena_copy(r->in, emb_column(s, 1));
+        return 0;
+    }
+    doc = doc_load(emb_column(s, 1));
+    if (doc == NULL)
+        return fault_set(&r->why, FAULT_CORRUPT, "document %.*s is damaged", SLICE(emb_column(s, 0)));
+    return json_array_append_new(r->out, doc);
+}
+
+/* SQL decides: nothing is loaded that is not asked for. */
+static int find_exact(struct emb_conn *c, struct store_read *r)
+{
+    sqlite3_stmt *s;
+    int got;
+
+    if (emb_select_exact(c, r, &s, &r->why) < 0)
+        return -1;
+    if (r->as_text)
+        r->texts = ARENA_ARRAY(r->in, struct slice, r->limit);
+    else
+        r->out = json_array();
+    while ((got = emb_step(c, s, &r->why)) > 0)
+        if (take_document(r, s) < 0) {
+            got = -1;
+            break;
+        }
+    (void)sqlite3_reset(s);
+    return got;
+}
+
+static int count_exact(struct emb_conn *c, struct store_read *r)
+{
+    sqlite3_stmt *s;
+
+    if (emb_select_exact(c, r, &s, &r->why) < 0 || emb_step(c, s, &r->why) < 0)
+        return -1;
+    r->count = (uint64_t)sqlite3_column_int64(s, 0);
+    (void)sqlite3_reset(s);
+    return 0;
+}
+
 static int find(struct emb_conn *c, struct store_read *r)
 {
     uint64_t seen = 0;
@@ -31,6 +77,8 @@ static int find(struct emb_conn *c, struct store_read *r)
     json_t *doc;
     int got;
 
+    if (emb_is_exact(r->collection, r->filter))
+        return find_exact(c, r);
     if (emb_select(c, r->collection, r->filter, r->sort, SLICE_NONE, &s, &r->why) < 0)
         return -1;
     r->out = json_array();
@@ -70,6 +118,8 @@ static int count(struct emb_conn *c, struct store_read *r)
 
     if (query_filter_is_empty(r->filter))
         return count_all(c, r);
+    if (emb_is_exact(r->collection, r->filter))
+        return count_exact(c, r);
     if (emb_select(c, r->collection, r->filter, NULL, SLICE_NONE, &s, &r->why) < 0)
         return -1;
     while ((got = next_match(c, s, r->filter, &doc, &r->why)) > 0) {

@@ -134,6 +134,54 @@ static void bind_value(sqlite3_stmt *stmt, int at, const struct store_value *v)
     }
 }
 
+/* Fields of indexes are single values, so SQL's "=" between texts is the matcher's. A NUL would end a text for SQL. */
+bool emb_is_exact(const struct store_collection *coll, const struct store_filter *f)
+{
+    int count = 0;
+
+    if (f->alternatives != NULL)
+        return false;
+    for (const struct store_cond *c = f->first; c != NULL; c = c->next)
+        if (c->op != COND_EQ || c->values[0].kind != VALUE_TEXT || !is_indexed(coll, c->field) ||
+            slice_find_char(c->values[0].text, '\0') >= 0 || ++count > BINDS_MAX - 2)
+            return false;
+    return true;
+}
+
+static void put_exact(struct select_text *s, const struct store_read *r)
+{
+    (void)buf_printf(&s->sql, "SELECT %s FROM c_%s WHERE 1",
+                     r->kind == READ_COUNT ? "count(*)" : "id, doc", r->collection->name);
+    for (const struct store_cond *c = r->filter->first; c != NULL; c = c->next)
+        add_comparison(s, c);
+    if (r->kind == READ_COUNT)
+        return;
+    add_order(s, r->sort);
+    (void)buf_append_cstr(&s->sql, " LIMIT ? OFFSET ?");
+}
+
+int emb_select_exact(struct emb_conn *c, const struct store_read *r, sqlite3_stmt **out,
+                     struct fault *why)
+{
+    struct select_text *s = calloc(1, sizeof(*s));
+    int result;
+
+    if (s == NULL)
+        abort();
+    buf_init(&s->sql, 65536);
+    put_exact(s, r);
+    result = emb_prepare(c, s->sql.p, out, why);
+    for (int i = 0; result == 0 && i < s->count; i++)
+        bind_value(*out, i + 1, s->binds[i]);
+    if (result == 0 && r->kind != READ_COUNT) {
+        (void)sqlite3_bind_int64(*out, s->count + 1, (sqlite3_int64)r->limit);
+        (void)sqlite3_bind_int64(*out, s->count + 2, (sqlite3_int64)r->skip);
+    }
+    buf_free(&s->sql);
+    free(s);
+    return result;
+}
+
 int emb_select(struct emb_conn *c, const struct store_collection *coll,
                const struct store_filter *f, const struct store_sort *sort, struct slice after,
                sqlite3_stmt **out, struct fault *why)

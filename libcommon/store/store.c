@@ -250,6 +250,27 @@ int store_find(struct store *st, const char *collection, const struct store_filt
     return 0;
 }
 
+int store_find_texts(struct store *st, const char *collection, const struct store_filter *filter,
+                     const struct store_page *page, struct arena *in, struct deadline until,
+                     struct slice **out, size_t *count, struct fault *why)
+{
+    AUTO(read_free) struct store_read *r = read_new(READ_FIND);
+    size_t n;
+
+    r->as_text = true;
+    if (read_prepare(st, r, collection, filter, page, why) < 0 || read_run(st, &r, until, why) < 0)
+        return -1;
+    n = r->texts != NULL ? r->text_count : json_array_size(r->out);
+    *out = ARENA_ARRAY(in, struct slice, n + 1);
+    for (size_t i = 0; i < n; i++)
+        if (r->texts != NULL)
+            (*out)[i] = arena_copy(in, r->texts[i]);
+        else if (doc_dump(json_array_get(r->out, i), in, &(*out)[i], why) < 0)
+            return -1;
+    *count = n;
+    return 0;
+}
+
 int store_find_one(struct store *st, const char *collection, const struct store_filter *filter,
                    const struct store_sort *sort, struct deadline until, json_t **out,
                    struct fault *why)

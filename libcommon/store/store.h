@@ -78,6 +78,11 @@ struct store_page {
 int store_find(struct store *st, const char *collection, const struct store_filter *filter,
                const struct store_page *page, struct deadline until, json_t **out,
                struct fault *why) MUST_CHECK SUSPENDS;
+/* The same documents as JSON text, each in `in`: for answers that copy values without looking at
+ * them. */
+int store_find_texts(struct store *st, const char *collection, const struct store_filter *filter,
+                     const struct store_page *page, struct arena *in, struct deadline until,
+                     struct slice **out, size_t *count, struct fault *why) MUST_CHECK SUSPENDS;
 int store_count(struct store *st, const char *collection, const struct store_filter *filter,
                 struct deadline until, uint64_t *out, struct fault *why) MUST_CHECK SUSPENDS;
 

@@ -76,11 +76,14 @@ struct store_read {
     struct store_filter *filter;
     struct store_sort *sort;
     uint64_t skip, limit;
+    bool as_text; /* FIND: the engine may give `texts` instead of `out` */
     struct slice blob_id; /* BLOB_LIST: after it */
     uint64_t first_chunk, chunk_count; /* BLOB; BLOB_STAT: a blob of at most so many may come along in `bytes` */
     /* results */
     struct fault why;
     json_t *out;        /* FIND: array; BLOB_LIST: array */
+    struct slice *texts; /* FIND: documents as JSON text, in `in`; NULL: they are in `out` */
+    size_t text_count;
     uint64_t count;     /* COUNT; BLOB_STAT: bytes */
     struct slice bytes; /* BLOB */
 };

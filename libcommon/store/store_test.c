@@ -115,11 +115,19 @@ static void body_pages(struct scene *s)
     struct store_page page = {.sort = down, .skip = 1, .limit = 2};
     const struct store_sort *sort;
     struct test *t = s->t;
+    struct slice *texts;
     struct fault why;
     uint64_t n = 0;
+    size_t count;
 
     fill(s);
     CHECK_STR("c b", names(s, NULL, &page));
+    CHECK_OK(store_find_texts(s->st, DOMAINS, store_filter_text(s->in, "name", LIT("c")), NULL, s->in, UNTIL, &texts, &count, &why), &why);
+    CHECK(count == 1 && slice_find(texts[0], LIT("\"name\":\"c\"")) > 0);
+    CHECK_OK(store_find_texts(s->st, DOMAINS, store_filter_text(s->in, "tags", LIT("red")), &page, s->in, UNTIL, &texts, &count, &why), &why);
+    CHECK_INT(0, count);                       /* one matches and is skipped */
+    CHECK_OK(store_count(s->st, DOMAINS, store_filter_text(s->in, "name", LIT("c")), UNTIL, &n, &why), &why);
+    CHECK_INT(1, n);
     CHECK_OK(store_count(s->st, DOMAINS, NULL, UNTIL, &n, &why), &why);
     CHECK_INT(4, n);
     CHECK_OK(

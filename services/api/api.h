@@ -143,6 +143,8 @@ extern const char account_schemas[], domain_schemas[], alias_schemas[], email_sc
 
 /* ---- answers (api_reply.c) ---------------------------------------------------------------------------------------- */
 
+/* JSON text as it is, in the same way as api_reply_json. */
+int api_reply_json_text(struct api_call *c, struct slice text) SUSPENDS;
 /* Takes `value`. 200 JSON, ETag and If-None-Match on GET. Returns 0, so that `return api_reply_json(...)` reads well. */
 int api_reply_json(struct api_call *c, json_t *value) SUSPENDS;
 int api_reply_text(struct api_call *c, struct slice text) SUSPENDS;                  /* 200, text/plain */
@@ -174,6 +176,7 @@ size_t api_strings(const struct api_call *c, const char *key, struct slice **out
 struct api_page { uint64_t page, limit; struct store_page store; };                   /* page from 1 */
 void api_page_read(struct api_call *c, uint64_t initial, uint64_t most, const char *const *sortable, const char *order, struct api_page *out);
 /* X-Page-*, X-Item-Count and Link (RFC 8288), then the array. Takes `items`. */
+int api_reply_page_text(struct api_call *c, const struct api_page *page, uint64_t total, size_t count, struct slice items) SUSPENDS;   /* JSON text of `count` */
 int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t total, json_t *items) SUSPENDS;
 
 /* ---- the order of things (api_dispatch.c and what it calls) ------------------------------------------------------------------------- */
@@ -211,5 +214,4 @@ int api_big_body_begin(struct api_call *c, struct fault *why) MUST_CHECK SUSPEND
 void api_big_body_end(struct api_call *c);
 /* How an object of that kind looks to this caller; owned by the caller. */
 json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const json_t *document, bool in_list) SUSPENDS;      /* api_domains.c */
-json_t *api_alias_json(struct api_call *c, const struct alias_doc *a, const json_t *document, const struct domain_doc *d);   /* api_aliases.c */
 json_t *api_user_json(struct api_call *c, const struct user_doc *u);                                                          /* api_account.c */

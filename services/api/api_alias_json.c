@@ -1,14 +1,15 @@
-/* api_alias_json.c - how an alias looks: one object, or a page of them with one question to the mailbox server at most.
+/* api_alias_json.c - aliases as objects, with what stands elsewhere: addresses of their owners, sizes of their mailboxes.
  *
- * Owns      the sizes of mailboxes as they were told within the last minute. Suspends for the store and the mailbox server.
+ * Owns      the sizes that were told within the last minute. Suspends for the store and the mailbox server.
  */
 #include "api_alias.h"
 
 #include "base/map.h"
 
-#define SIZE_KEPT_MS   60000
-#define SIZES_KEPT_MAX 20000
-#define SIZE_WAIT_MS   1000
+#define SIZE_KEPT_MS    60000
+#define SIZES_KEPT_MAX  20000
+#define SIZE_WAIT_MS    1000
+#define ANSWER_MAX      ((size_t)64 << 20)
 
 /* ---- what mailboxes take ---------------------------------------------------------------------------------- */
 
@@ -50,205 +51,151 @@ static void size_keep(struct slice id, uint64_t bytes)
     *k = (struct size_kept){ bytes, clock_now_ms() + SIZE_KEPT_MS };
 }
 
-static bool may_store(const struct alias_doc *a)
-{
-    return a->sealing_public_key.n > 0;
-}
-
-void alias_sizes_load(struct api_call *c, const struct alias_doc *list, size_t count)
-{
-    struct slice *unknown = ARENA_ARRAY(c->arena, struct slice, count + 1);
-    uint64_t *bytes = ARENA_ARRAY(c->arena, uint64_t, count + 1);
-    struct fault why;
-    size_t n = 0;
-
-    for (size_t i = 0; i < count && n < API_LIST_MAX; i++)
-        if (may_store(&list[i]) && size_find(slice_of(list[i].id)) == NULL)
-            unknown[n++] = slice_of(list[i].id);
-    if (n == 0 || mailbox_get_sizes(c->api->mailboxes, unknown, n, deadline_in_ms(SIZE_WAIT_MS), bytes, &why) < 0)
-        return;                        /* the last known size will do */
-    for (size_t i = 0; i < n; i++)
-        size_keep(unknown[i], bytes[i]);
-}
-
 void alias_size_forget(const char *alias_id)
 {
     if (sizes != NULL)
         free(map_remove(sizes, slice_of(alias_id)));
 }
 
-static int64_t size_of(const struct alias_doc *a)
+/* Who never had a password has no mailbox. */
+static bool may_store(const struct alias_text *a)
+{
+    return alias_text_plain(a->sealing_public_key).n > 0;
+}
+
+static void load_sizes(struct api_call *c, const struct alias_text *list, size_t count)
+{
+    struct slice *unknown = ARENA_ARRAY(c->arena, struct slice, count + 1);
+    uint64_t *bytes;
+    struct fault why;
+    size_t n = 0;
+
+    for (size_t i = 0; i < count && n < API_LIST_MAX; i++)
+        if (may_store(&list[i]) && size_find(alias_text_plain(list[i].id)) == NULL)
+            unknown[n++] = alias_text_plain(list[i].id);
+    if (n == 0)
+        return;
+    bytes = ARENA_ARRAY(c->arena, uint64_t, n);
+    if (mailbox_get_sizes(c->api->mailboxes, unknown, n, deadline_in_ms(SIZE_WAIT_MS), bytes, &why) < 0)
+        return;                        /* the size in the document will do */
+    for (size_t i = 0; i < n; i++)
+        size_keep(unknown[i], bytes[i]);
+}
+
+static int64_t size_of(const struct alias_text *a)
 {
     const struct size_kept *k;
+    uint64_t stored;
 
     if (!may_store(a))
         return 0;
-    k = size_find(slice_of(a->id));
-    return k != NULL ? (int64_t)k->bytes : a->storage_used;
-}
-
-/* ---- the object ----------------------------------------------------------------------------------------------- */
-
-static void set_null(json_t *o, const char *key)
-{
-    (void)json_object_set_new(o, key, json_null());
-}
-
-static void set_text(json_t *o, const char *key, struct slice s)
-{
-    (void)json_object_set_new(o, key, s.n == 0 ? json_string("") : json_slice(s));
-}
-
-static void set_list(json_t *o, const char *key, const struct slice *list, size_t count)
-{
-    json_t *out = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(out, json_slice(list[i]));
-    (void)json_object_set_new(o, key, out);
-}
-
-static bool is_in(const struct slice *list, size_t count, struct slice s)
-{
-    for (size_t i = 0; i < count; i++)
-        if (slice_equal(list[i], s))
-            return true;
-    return false;
-}
-
-static void set_pending(json_t *o, const struct alias_doc *a)
-{
-    json_t *out = json_array();
-
-    for (size_t i = 0; a->has_recipient_verification && i < a->recipient_count; i++)
-        if (!is_in(a->verified_recipients, a->verified_recipient_count, a->recipients[i]))
-            (void)json_array_append_new(out, json_slice(a->recipients[i]));
-    (void)json_object_set_new(o, "pending_recipients", out);
-}
-
-static void set_responder(json_t *o, const json_t *document)
-{
-    static const char *const dates[] = { "start_date", "end_date", "subject", "message" };
-    const json_t *stored = json_object_get(document, "vacation_responder");
-    json_t *out = json_pack("{s:b}", "is_enabled", json_get_bool(stored, "is_enabled", false));
-
-    for (size_t i = 0; i < COUNT(dates); i++) {
-        json_t *v = json_object_get(stored, dates[i]);
-
-        (void)json_object_set_new(out, dates[i], v != NULL ? json_incref(v) : json_null());
-    }
-    (void)json_object_set_new(o, "vacation_responder", out);
-}
-
-static void set_mailbox(json_t *o, const struct alias_doc *a, const json_t *document)
-{
-    json_t *settings = json_object_get(document, "settings");
-
-    (void)json_set_bool(o, "has_imap", a->has_imap);
-    (void)json_set_bool(o, "has_pgp", a->has_pgp);
-    if (a->public_key.n > 0)
-        set_text(o, "public_key", a->public_key);
-    else
-        set_null(o, "public_key");
-    (void)json_set_bool(o, "has_smime", false);
-    set_null(o, "smime_certificate");
-    if (a->max_quota > 0)
-        (void)json_set_int(o, "max_quota", a->max_quota);
-    else
-        set_null(o, "max_quota");
-    (void)json_set_int(o, "retention", a->retention);
-    (void)json_set_int(o, "storage_used", size_of(a));
-    set_text(o, "storage_location", a->storage_location.n > 0 ? a->storage_location : LIT("local"));
-    set_null(o, "imap_backup_at");
-    set_null(o, "last_vacuum_at");
-    set_null(o, "emailed_instructions");
-    (void)json_object_set_new(o, "storage_thresholds_sent_at", json_object());
-    (void)json_object_set_new(o, "settings", json_is_object(settings) ? json_incref(settings) : json_object());
-}
-
-/* Always objects: typed clients fail on bare ids. */
-static void set_owners(json_t *o, const struct alias_doc *a, struct slice email, const struct domain_doc *d)
-{
-    json_t *user = json_pack("{s:s,s:s}", "object", "user", "id", a->user), *domain = json_pack("{s:s,s:s}", "object", "domain", "id", d->id);
-
-    set_text(user, "email", email);
-    (void)json_object_set_new(o, "user", user);
-    set_text(domain, "name", d->name);
-    (void)json_object_set_new(o, "domain", domain);
-}
-
-json_t *alias_json(struct api_call *c, const struct alias_doc *a, const json_t *document, const struct domain_doc *d, struct slice email)
-{
-    const struct domain_member *me = domain_find_member(d, slice_of(c->user.id));
-    json_t *o = json_pack("{s:s,s:s}", "object", "alias", "id", a->id);
-
-    set_text(o, "name", a->name);
-    set_text(o, "description", a->description);
-    set_list(o, "labels", a->labels, a->label_count);
-    (void)json_set_bool(o, "is_enabled", a->is_enabled);
-    (void)json_set_int(o, "error_code_if_disabled", a->error_code_if_disabled);
-    (void)json_set_bool(o, "has_recipient_verification", a->has_recipient_verification);
-    set_list(o, "verified_recipients", a->verified_recipients, a->verified_recipient_count);
-    set_pending(o, a);
-    set_list(o, "recipients", a->recipients, a->recipient_count);
-    set_mailbox(o, a, document);
-    set_responder(o, document);
-    set_owners(o, a, email, d);
-    (void)json_object_set_new(o, "group", json_string(me != NULL && me->is_admin ? "admin" : "user"));
-    (void)json_object_set_new(o, "locale", json_string("en"));
-    api_set_date(o, "created_at", a->created_at);
-    api_set_date(o, "updated_at", a->updated_at);
-    return o;
+    k = size_find(alias_text_plain(a->id));
+    if (k != NULL)
+        return (int64_t)k->bytes;
+    return slice_to_u64(a->storage_used, INT64_MAX, &stored) ? (int64_t)stored : 0;
 }
 
 /* ---- their owners ------------------------------------------------------------------------------------------------ */
 
-struct slice alias_owner_email(struct api_call *c, const struct alias_doc *a)
+static struct slice json_text(struct arena *a, struct slice s)
 {
-    struct user_doc owner;
-    struct fault why;
+    AUTO(buf_free) struct buf out = BUF_INIT(65536);
+    AUTO(json_release) json_t *list = json_array();
 
-    if (strcmp(a->user, c->user.id) == 0)
-        return c->user.email;
-    if (a->user[0] == '\0' || user_find(c->api->store, slice_of(a->user), c->arena, c->until, &owner, &why) < 0)
-        return SLICE_NONE;
-    return owner.email;
+    (void)json_array_append_new(list, json_slice(s));
+    (void)json_format(list, &out);
+    return arena_copy(a, slice_sub(buf_slice(&out), 1, out.n - 2));
 }
 
-int alias_owners_load(struct api_call *c, const struct alias_doc *list, size_t count, struct map **emails, struct fault *why)
+static void keep_email(struct api_call *c, struct map *emails, struct slice id, struct slice email)
 {
-    AUTO(map_free) struct map *seen = map_new();
+    struct slice *kept = ARENA_NEW(c->arena, struct slice);
+
+    *kept = json_text(c->arena, email);
+    map_set(emails, id, kept);
+}
+
+static int load_owners(struct api_call *c, const struct alias_text *list, size_t count, struct map *emails, struct fault *why)
+{
     AUTO(json_release) json_t *found = NULL;
     struct store_filter *f = store_filter_new(c->arena);
-    struct slice *ids = ARENA_ARRAY(c->arena, struct slice, count + 1);
+    struct slice *ids = ARENA_ARRAY(c->arena, struct slice, count + 1), none = LIT("\"\"");
     size_t n = 0, i;
     json_t *doc;
 
-    *emails = map_new();
+    keep_email(c, emails, slice_of(c->user.id), c->user.email);
     for (i = 0; i < count; i++) {
-        struct slice id = slice_of(list[i].user);
+        struct slice id = alias_text_plain(list[i].user);
 
-        if (id.n == 0 || slice_equal(id, slice_of(c->user.id)) || map_find(seen, id) != NULL)
+        if (id.n == 0 || map_find(emails, id) != NULL)
             continue;
-        map_set(seen, id, seen);
         ids[n++] = id;
+        map_set(emails, id, memcpy(ARENA_NEW(c->arena, struct slice), &none, sizeof(none)));
     }
     if (n == 0)
         return 0;
     store_where_in(f, "_id", ids, n);
     if (store_find(c->api->store, USERS, f, NULL, c->until, &found, why) < 0)
         return -1;
-    json_array_foreach(found, i, doc) {
-        struct slice *email = ARENA_NEW(c->arena, struct slice);
-
-        *email = arena_copy(c->arena, json_get_slice(doc, "email"));
-        map_set(*emails, json_get_slice(doc, "_id"), email);
-    }
+    json_array_foreach(found, i, doc)
+        keep_email(c, emails, json_get_slice(doc, "_id"), json_get_slice(doc, "email"));
     return 0;
 }
 
-json_t *api_alias_json(struct api_call *c, const struct alias_doc *a, const json_t *document, const struct domain_doc *d)
+/* ---- objects --------------------------------------------------------------------------------------------------------- */
+
+static struct alias_context context_of(struct api_call *c)
 {
-    alias_sizes_load(c, a, 1);
-    return alias_json(c, a, document, d, alias_owner_email(c, a));
+    return (struct alias_context){
+        .domain = arena_printf(c->arena, "{\"object\":\"domain\",\"id\":\"%s\",\"name\":%.*s}", c->domain.id, SLICE(json_text(c->arena, c->domain.name))),
+        .group = c->is_domain_admin ? LIT("\"admin\"") : LIT("\"user\""),
+    };
+}
+
+static int render(struct api_call *c, const struct alias_text *list, size_t count, bool as_array, struct slice *out, struct fault *why)
+{
+    AUTO(map_free) struct map *emails = map_new();
+    AUTO(buf_free) struct buf text = BUF_INIT(ANSWER_MAX);
+    struct alias_context x = context_of(c);
+
+    if (load_owners(c, list, count, emails, why) < 0)
+        return -1;
+    load_sizes(c, list, count);
+    if (as_array)
+        (void)buf_append_char(&text, '[');
+    for (size_t i = 0; i < count; i++) {
+        const struct slice *email = map_find(emails, alias_text_plain(list[i].user));
+
+        if (i > 0)
+            (void)buf_append_char(&text, ',');
+        alias_text_write(&text, &list[i], &x, email != NULL ? *email : SLICE_NONE, size_of(&list[i]));
+    }
+    if (as_array)
+        (void)buf_append_char(&text, ']');
+    if (text.overflowed)
+        return fault_set(why, FAULT_LIMIT, "the list is too large");
+    *out = arena_copy(c->arena, buf_slice(&text));
+    return 0;
+}
+
+int alias_render_list(struct api_call *c, const struct slice *documents, size_t count, struct slice *out, struct fault *why)
+{
+    struct alias_text *list = ARENA_ARRAY(c->arena, struct alias_text, count + 1);
+
+    for (size_t i = 0; i < count; i++)
+        if (alias_text_read(documents[i], &list[i], why) < 0)
+            return -1;
+    return render(c, list, count, true, out, why);
+}
+
+int alias_render(struct api_call *c, const json_t *document, struct slice *out, struct fault *why)
+{
+    AUTO(buf_free) struct buf text = BUF_INIT(STORE_DOC_MAX_BYTES);
+    struct alias_text a;
+
+    if (json_format(document, &text) < 0)
+        return fault_set(why, FAULT_CORRUPT, "a document of an alias is damaged");
+    if (alias_text_read(buf_slice(&text), &a, why) < 0)
+        return -1;
+    return render(c, &a, 1, false, out, why);
 }

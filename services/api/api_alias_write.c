@@ -15,7 +15,7 @@ int alias_create(struct api_call *c, struct fault *why)
 {
     struct alias_doc a = { .is_enabled = true, .error_code_if_disabled = 250 };
     AUTO(json_release) json_t *document = NULL;
-    struct slice detail = SLICE_NONE;
+    struct slice detail = SLICE_NONE, text;
     const char *refused = alias_read_body(c, ALIAS_CREATE, &a, &detail);
 
     if (refused != NULL)
@@ -25,7 +25,7 @@ int alias_create(struct api_call *c, struct fault *why)
     if (alias_insert(c->api->store, &a, c->until, why) < 0)
         return why->code == FAULT_EXISTS ? api_refuse(c, 400, "ALIAS_ALREADY_EXISTS") : -1;
     document = alias_format(&a);
-    return api_reply_json(c, api_alias_json(c, &a, document, &c->domain));
+    return alias_render(c, document, &text, why) < 0 ? -1 : api_reply_json_text(c, text);
 }
 
 /* ---- changing ---------------------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ int alias_update(struct api_call *c, struct fault *why)
 {
     struct alias_doc a = c->alias;
     AUTO(json_release) json_t *document = NULL;
-    struct slice detail = SLICE_NONE;
+    struct slice detail = SLICE_NONE, text;
     const char *refused = alias_read_body(c, ALIAS_UPDATE, &a, &detail);
 
     if (refused != NULL)
@@ -104,7 +104,5 @@ int alias_update(struct api_call *c, struct fault *why)
         return why->code == FAULT_NOT_FOUND ? api_refuse(c, 404, "ALIAS_DOES_NOT_EXIST") : -1;
     }
     api_alias_changed(c, a.id);
-    if (alias_parse(document, c->arena, &a, why) < 0)
-        return -1;
-    return api_reply_json(c, api_alias_json(c, &a, document, &c->domain));
+    return alias_render(c, document, &text, why) < 0 ? -1 : api_reply_json_text(c, text);
 }

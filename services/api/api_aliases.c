@@ -4,8 +4,6 @@
  */
 #include "api_alias.h"
 
-#include "base/map.h"
-
 struct account_passwords *alias_passwords(struct api_call *c)
 {
     static struct account_passwords one;       /* with the lock that keeps Argon2id at one at a time in this process */
@@ -43,38 +41,6 @@ static struct store_filter *list_filter(struct api_call *c)
     return f;
 }
 
-static int parse_all(struct api_call *c, json_t *documents, struct alias_doc **out, struct fault *why)
-{
-    json_t *document;
-    size_t i;
-
-    *out = ARENA_ARRAY(c->arena, struct alias_doc, json_array_size(documents) + 1);
-    json_array_foreach(documents, i, document)
-        if (alias_parse(document, c->arena, &(*out)[i], why) < 0)
-            return -1;
-    return 0;
-}
-
-static int items_of(struct api_call *c, json_t *documents, json_t **out, struct fault *why)
-{
-    AUTO(map_free) struct map *emails = NULL;
-    size_t n = json_array_size(documents);
-    struct alias_doc *list;
-
-    if (parse_all(c, documents, &list, why) < 0 || alias_owners_load(c, list, n, &emails, why) < 0)
-        return -1;
-    alias_sizes_load(c, list, n);
-    *out = json_array();
-    for (size_t i = 0; i < n; i++) {
-        const struct slice *email = map_find(emails, slice_of(list[i].user));
-        bool own = strcmp(list[i].user, c->user.id) == 0;
-
-        (void)json_array_append_new(*out, alias_json(c, &list[i], json_array_get(documents, i), &c->domain,
-                                                     own ? c->user.email : email != NULL ? *email : SLICE_NONE));
-    }
-    return 0;
-}
-
 /* A page that is not full says how many there are. */
 static int total_of(struct api_call *c, const struct api_page *page, const struct store_filter *f, size_t got, uint64_t *out, struct fault *why)
 {
@@ -86,37 +52,37 @@ static int total_of(struct api_call *c, const struct api_page *page, const struc
 
 static int list_aliases(struct api_call *c, struct fault *why)
 {
-    AUTO(json_release) json_t *documents = NULL;
     struct store_filter *f = list_filter(c);
+    struct slice *documents, text;
     struct api_page page;
-    json_t *items = NULL;
     uint64_t total;
+    size_t n;
 
     api_page_read(c, 1000, 1000, API_EXPOSE("created_at", "updated_at", "name", "is_enabled", "has_imap"), "created_at", &page);
-    if (store_find(c->api->store, ALIASES, f, &page.store, c->until, &documents, why) < 0 ||
-        total_of(c, &page, f, json_array_size(documents), &total, why) < 0 || items_of(c, documents, &items, why) < 0)
+    if (store_find_texts(c->api->store, ALIASES, f, &page.store, c->arena, c->until, &documents, &n, why) < 0 ||
+        total_of(c, &page, f, n, &total, why) < 0 || alias_render_list(c, documents, n, &text, why) < 0)
         return -1;
-    return api_reply_page(c, &page, total, items);
+    return api_reply_page_text(c, &page, total, n, text);
 }
 
 /* ---- one ------------------------------------------------------------------------------------------------ */
 
-static int get_alias(struct api_call *c, UNUSED struct fault *why)
+static int get_alias(struct api_call *c, struct fault *why)
 {
-    return api_reply_json(c, api_alias_json(c, &c->alias, c->alias_document, &c->domain));
+    struct slice text;
+
+    return alias_render(c, c->alias_document, &text, why) < 0 ? -1 : api_reply_json_text(c, text);
 }
 
 static int delete_alias(struct api_call *c, struct fault *why)
 {
-    AUTO(json_release) json_t *was = api_alias_json(c, &c->alias, c->alias_document, &c->domain);
-    json_t *answer = was;
+    struct slice was;
 
-    if (account_alias_remove(alias_passwords(c), slice_of(c->alias.id), c->until, why) < 0)
+    if (alias_render(c, c->alias_document, &was, why) < 0 || account_alias_remove(alias_passwords(c), slice_of(c->alias.id), c->until, why) < 0)
         return -1;
     api_alias_changed(c, c->alias.id);
     alias_size_forget(c->alias.id);
-    was = NULL;
-    return api_reply_json(c, answer);
+    return api_reply_json_text(c, was);
 }
 
 /* ---- routes ----------------------------------------------------------------------------------------------- */

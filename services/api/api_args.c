@@ -193,9 +193,9 @@ static struct slice link(const struct api_call *c, struct slice before, const ch
                         SLICE(c->rq->path), (unsigned long long)page, SLICE(other_query(c)), rel);
 }
 
-int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t total, json_t *items)
+static void set_page_headers(struct api_call *c, const struct api_page *page, uint64_t total, uint64_t size)
 {
-    uint64_t pages = (total + page->limit - 1) / page->limit, size = json_array_size(items);
+    uint64_t pages = (total + page->limit - 1) / page->limit;
     struct slice links = SLICE_NONE;
 
     if (page->page > 1)
@@ -210,5 +210,16 @@ int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t tot
     set_number(c, "X-Item-Count", total);
     if (links.n > 0 && links.n < 4000)
         http_set_header(c->rq, LIT("Link"), links);
+}
+
+int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t total, json_t *items)
+{
+    set_page_headers(c, page, total, json_array_size(items));
     return api_reply_json(c, items);
+}
+
+int api_reply_page_text(struct api_call *c, const struct api_page *page, uint64_t total, size_t count, struct slice items)
+{
+    set_page_headers(c, page, total, count);
+    return api_reply_json_text(c, items);
 }

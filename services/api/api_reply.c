@@ -62,11 +62,14 @@ static int append_piece(const char *p, size_t n, void *arg)
     return buf_append(arg, slice_make(p, n));
 }
 
+static bool wants_pretty(const struct api_call *c)
+{
+    return json_object_size(c->query) > 0 && api_bool(c, "pretty", false);
+}
+
 static int format(struct api_call *c, const json_t *value, struct buf *out)
 {
-    bool pretty = json_object_size(c->query) > 0 && api_bool(c, "pretty", false);
-
-    return json_dump_callback(value, append_piece, out, JSON_ENCODE_ANY | (pretty ? JSON_INDENT(2) : JSON_COMPACT));
+    return json_dump_callback(value, append_piece, out, JSON_ENCODE_ANY | (wants_pretty(c) ? JSON_INDENT(2) : JSON_COMPACT));
 }
 
 int api_reply_json(struct api_call *c, json_t *value)
@@ -77,6 +80,16 @@ int api_reply_json(struct api_call *c, json_t *value)
     if (owned == NULL || format(c, owned, &out) < 0)
         return api_refuse(c, 500, "INTERNAL_ERROR");
     return reply_ok(c, type_json, buf_slice(&out));
+}
+
+int api_reply_json_text(struct api_call *c, struct slice text)
+{
+    json_t *value = NULL;
+    struct fault ignored;
+
+    if (!wants_pretty(c))
+        return reply_ok(c, type_json, text);
+    return api_reply_json(c, json_parse(text, text.n, &value, &ignored) < 0 ? NULL : value);
 }
 
 int api_reply_text(struct api_call *c, struct slice text)
