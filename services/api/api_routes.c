@@ -4,6 +4,7 @@
 const struct api_route *const api_route_lists[] = {
     public_routes,
     account_routes,
+    register_routes,
     domain_routes,
     catchall_routes,
     alias_routes,
@@ -13,6 +14,7 @@ const struct api_route *const api_route_lists[] = {
 
 const char *const api_schema_lists[] = {
     account_schemas,
+    register_schemas,
     domain_schemas,
     alias_schemas,
     log_schemas,
