@@ -52,8 +52,8 @@ record "$bounces.$domain." CNAME "$(field smtp_dns_records.return_path.value <<<
 record "_dmarc.$domain." TXT "v=DMARC1; p=reject; pct=100;"
 until_says 20 verified api "/v1/domains/$domain/verify-smtp"
 
-say "an address with a mailbox, and its password"
-api "/v1/domains/$domain/aliases" -d name=jane -d has_imap=true | field id
+say "an address with a mailbox, a copy to her old address, and its password"
+api "/v1/domains/$domain/aliases" -d name=jane -d has_imap=true -d recipients=friend@outside.test | field id
 login=$(api "/v1/domains/$domain/aliases/jane/generate-password" -X POST)
 user=$(field username <<<"$login") password=$(field password <<<"$login")
 echo "$user"
