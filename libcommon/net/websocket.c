@@ -24,6 +24,8 @@ void websocket_message_free(struct websocket_message *m)
         buf_free(&m->data);
 }
 
+static void put_protocol_error(struct websocket *w);
+
 /* ---- wslay's callbacks: input ---- */
 
 static ssize_t take_feed(wslay_event_context_ptr ctx, uint8_t *to, size_t n, UNUSED int flags,
@@ -54,6 +56,8 @@ static void on_frame_start(UNUSED wslay_event_context_ptr ctx,
     struct websocket *w = arg;
 
     w->frame_opcode = frame->opcode;
+    if (frame->opcode == WSLAY_CONNECTION_CLOSE && frame->payload_length == 1)
+        put_protocol_error(w); /* RFC 6455 5.5.1: a body begins with two bytes of status */
     if (wslay_is_ctrl_frame(frame->opcode))
         return;
     w->frame_is_final = frame->fin != 0;
@@ -134,8 +138,25 @@ static int make_data_mask(uint8_t *to, size_t n, UNUSED void *arg)
 
 static void send_control(struct websocket *w)
 {
-    if (!w->send_failed && wslay_event_want_write(w->events))
+    if (!w->send_failed && !w->close_put && wslay_event_want_write(w->events))
         (void)wslay_event_send(w->events);
+}
+
+/* wslay answers a frame that it cannot parse with a close frame that gives no reason; ours does (RFC 6455 7.4.1). */
+static void put_protocol_error(struct websocket *w)
+{
+    static const uint8_t code[] = {WSLAY_CODE_PROTOCOL_ERROR >> 8, WSLAY_CODE_PROTOCOL_ERROR & 255};
+    struct wslay_frame_iocb frame = {.fin = 1,
+                                     .opcode = WSLAY_CONNECTION_CLOSE,
+                                     .mask = w->is_client,
+                                     .payload_length = sizeof(code),
+                                     .data = code,
+                                     .data_length = sizeof(code)};
+
+    if (wslay_event_get_close_sent(w->events) || w->close_put)
+        return;
+    w->close_put = true;
+    (void)wslay_frame_send(w->frames, &frame);
 }
 
 /* ---- keep-alive ---- */
@@ -274,6 +295,8 @@ static int digest_input(struct websocket *w, struct fault *why)
     w->feed = SLICE_NONE;
     if (w->too_big)
         (void)wslay_event_queue_close(w->events, WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0);
+    else if (r != 0)
+        put_protocol_error(w);
     send_control(w);
     if (w->too_big)
         return fault_set(why, FAULT_LIMIT, "websocket: message too big");
@@ -339,7 +362,7 @@ int websocket_send_now(struct websocket *w, enum websocket_kind kind, const stru
     int r = 0;
 
     frame.payload_length = total_bytes(parts, count);
-    if (wslay_event_get_close_sent(w->events))
+    if (wslay_event_get_close_sent(w->events) || w->close_put)
         return fault_set(why, FAULT_CLOSED, "websocket: closing");
     if (frame.payload_length == 0)
         r = frame_put(w, &frame, SLICE_NONE);

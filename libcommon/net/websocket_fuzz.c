@@ -82,7 +82,7 @@ static bool take_frame(struct reference *r)
 static void feed(void *arg)
 {
     struct run *run = arg;
-    struct fault why;
+    struct fault why = {FAULT_NONE, ""};
     struct slice rest = run->in, some;
 
     while (rest.n > 0) {
@@ -105,7 +105,7 @@ static void receive(void *arg)
     static const struct websocket_options options = {.text_bytes_max = TEXT_MAX,
                                                      .binary_bytes_max = BINARY_MAX};
     struct stream *server;
-    struct fault why;
+    struct fault why = {FAULT_NONE, ""};
 
     if (stream_pair(&run->client, &server, &why) < 0 ||
         fiber_start("feed", feed, run, &why) < 0)

@@ -25,6 +25,7 @@ struct websocket {
     struct slice feed;                     /* stream input that wslay may take */
 
     bool send_failed;
+    bool close_put;                        /* a close frame of our own went out, past wslay: nothing may follow */
     struct fault send_fault;
     struct fiber_mutex sending;            /* one fiber waits for room at a time */
 

@@ -20,6 +20,8 @@ static inline size_t iobuf_count(const struct iobuf *b)
 
 static inline struct slice iobuf_slice(const struct iobuf *b)
 {
+    if (b->p == NULL)
+        return SLICE_NONE;
     return (struct slice){b->p + b->start, b->end - b->start};
 }
 

@@ -240,7 +240,7 @@ class Peak(threading.Thread):
 
 
 def p99(values):
-    values = sorted(values)
+    values = sorted(values) or [0.0]
     return values[min(len(values) - 1, int(len(values) * 0.99))]
 
 
@@ -278,8 +278,8 @@ class Neighbour:
 
 class Judge:
     """What a neighbour may wait: p99 at most 50 ms, or three times the quiet p99, or three times what the machine made a PING to Redis
-    wait at the same time (other work on the machine is not what these tests are about). A row with few probes is judged together with the
-    others of its file. And no daemon may compute for 50 ms without letting others run (loop.stall, by CPU time), whatever the load."""
+    wait at the same time, and all of that times the load on each CPU where that is above one: other work on the machine is not what these
+    tests are about. A row with few probes is judged together with the others of its file. And no daemon may compute for 50 ms without letting others run (loop.stall, by CPU time), whatever the load."""
     PROBES_LEAST = 200
 
     def __init__(self):
@@ -290,7 +290,7 @@ class Judge:
         self.quiet = p99(self.neighbour.between(from_s, time.monotonic())[0])
 
     def allowed(self, control):
-        return max(QUIET_P99_MS, 3 * self.quiet, 3 * p99(control))
+        return max(1, os.getloadavg()[0] / os.cpu_count()) * max(QUIET_P99_MS, 3 * self.quiet, 3 * p99(control))
 
     def verdict(self, waits, control, least=1):
         if len(waits) < least:
@@ -312,12 +312,24 @@ def stalls():
     return found
 
 
+def log(daemon):
+    with open(f"{STATE}/log/{daemon}", encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
 def logs():
     out = ""
     for path in glob.glob(STATE + "/log/*"):
         with open(path, encoding="utf-8", errors="replace") as file:
             out += file.read()
     return out
+
+
+def wait_until(condition, seconds=10):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
 
 
 def median(values):
