@@ -34,7 +34,7 @@ static const struct config_var vars[] = {
     VAR_SECRET(struct api_config, secrets, "API_SECRETS", NULL, "secrets of the mailbox server, comma separated; the first is shown"),
     VAR_STRING(struct api_config, txt_prefix, "TXT_RECORD_PREFIX", "forward-email", "prefix of <prefix>-site-verification= records"),
     VAR_STRING(struct api_config, spool_folder, "SPOOL_PATH", "/tmp", "folder for large messages under way, encrypted"),
-    VAR_MS(struct api_config, timeout_ms, "API_TIMEOUT", "30s", "1s", "10m", "time a request may take"),
+    VAR_MS(struct api_config, timeout_ms, "API_TIMEOUT_MS", "30s", "1s", "10m", "time a request may take"),
     VAR_INT(struct api_config, ratelimit_max, "API_RATELIMIT_MAX", "1000", "0", "100000000", "requests of one account or address in the time below; 0: any"),
     VAR_MS(struct api_config, ratelimit_ms, "API_RATELIMIT_DURATION", "60000", "1s", "24h", "that time"),
     VAR_LIST(struct api_config, ratelimit_allow, "API_RATELIMIT_WHITELIST", "", "ids of accounts without limit"),
