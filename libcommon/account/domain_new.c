@@ -10,6 +10,8 @@
 #include "mail/field_crypt.h"
 #include "rt/offload.h"
 
+#define PARENTS_MAX 128                /* labels of a name */
+
 struct making {
     struct offload offload;
     enum dkim_algorithm algorithm;
@@ -101,6 +103,37 @@ int domain_prepare(struct domain_doc *d, enum dkim_algorithm algorithm, const st
         return 0;
     d->dkim_key_selector = arena_printf(a, "fe-%010llx", (unsigned long long)random_below(1ull << 40));
     return make_dkim(d, algorithm, helper_key, a, until, why);
+}
+
+static bool is_held_by_others(const struct domain_doc *d, struct slice user_id)
+{
+    const struct domain_member *me = domain_find_member(d, user_id);
+
+    return (d->has_txt_record || d->has_smtp) && (me == NULL || !me->is_admin);
+}
+
+int domain_is_below_others(struct store *st, struct slice name, struct slice user_id, struct arena *a, struct deadline until, struct fault *why)
+{
+    struct slice parents[PARENTS_MAX], rest = name, label;
+    struct store_filter *f = store_filter_new(a);
+    AUTO(json_release) json_t *found = NULL;
+    json_t *document;
+    size_t n = 0, i;
+
+    while (n < PARENTS_MAX && slice_cut(&rest, '.', &label) && rest.n > 0)
+        parents[n++] = rest;
+    store_where_in(f, "name", parents, n);
+    if (n > 0 && store_find(st, DOMAINS, f, NULL, until, &found, why) < 0)
+        return -1;
+    json_array_foreach(found, i, document) {
+        struct domain_doc d;
+
+        if (domain_parse(document, a, &d, why) < 0)
+            return -1;
+        if (is_held_by_others(&d, user_id))
+            return 1;
+    }
+    return 0;
 }
 
 void domain_records_list(const struct domain_doc *d, const char *web_host, const char *prefix, struct arena *a, struct domain_records *out)

@@ -17,6 +17,11 @@
 int domain_prepare(struct domain_doc *d, enum dkim_algorithm algorithm, const struct secret *helper_key, struct arena *a,
                    struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 
+/* Whose name is it? Who holds example.com (and has shown so: it is verified, or may send) decides about all names below it: nobody else
+ * may take fe-bounces.example.com. 1: a parent of `name` belongs to others than `user_id`, 0: none does.                          */
+int domain_is_below_others(struct store *st, struct slice name, struct slice user_id, struct arena *a, struct deadline until,
+                           struct fault *why) MUST_CHECK SUSPENDS;
+
 struct domain_record { struct slice name, value; };        /* name: full, without final dot */
 struct domain_records {
     struct domain_record dkim, return_path, dmarc;

@@ -5,6 +5,7 @@
 #include "api.h"
 
 #include "base/encode.h"
+#include "mail/idn.h"
 
 #define CREDENTIALS_BYTES_MAX 2048
 
@@ -157,8 +158,10 @@ static bool is_object_id(struct slice s)
 
 static int find_domain(struct api_call *c, struct slice wanted, struct fault *why)
 {
-    struct slice name = arena_lower(c->arena, wanted);
+    struct slice name;
 
+    if (!idn_to_ascii(c->arena, wanted, &name))
+        return fault_set(why, FAULT_NOT_FOUND, "no domain name");
     if (is_object_id(name) &&
         directory_find_domain(c->api->directory, name, c->arena, c->until, &c->domain, &c->domain_document, why) == 0)
         return 0;

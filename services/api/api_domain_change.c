@@ -193,14 +193,30 @@ static const char *read_name_and_plan(struct api_call *c, struct domain_doc *d)
     return NULL;
 }
 
-/* The name's index decides between two who come at once; asked first all the same, to make no key for nothing. */
+static bool is_our_host(const struct api_call *c, struct slice name)
+{
+    const struct api_config *config = c->api->config;
+    bool ours = slice_equal_nocase(name, slice_of(config->web_host)) || slice_equal_nocase(name, slice_of(config->mx_host)) ||
+                slice_equal_nocase(name, slice_of(config->smtp_host));
+
+    for (size_t i = 0; config->exchanges != NULL && config->exchanges[i] != NULL; i++)
+        ours = ours || slice_equal_nocase(name, slice_of(config->exchanges[i]));
+    return ours;
+}
+
+/* 1: not to be had. The name's index decides between two who come at once; asked first all the same, to make no key for nothing. */
 static int is_taken(struct api_call *c, struct slice name, struct fault *why)
 {
+    bool runs_this = slice_equal(c->user.group, LIT("admin"));
     struct domain_doc other;
 
+    if (!runs_this && is_our_host(c, name))
+        return 1;
     if (domain_find_by_name(c->api->store, name, c->arena, c->until, &other, why) == 0)
         return 1;
-    return why->code == FAULT_NOT_FOUND ? 0 : -1;
+    if (why->code != FAULT_NOT_FOUND)
+        return -1;
+    return runs_this ? 0 : domain_is_below_others(c->api->store, name, slice_of(c->user.id), c->arena, c->until, why);
 }
 
 static int insert(struct api_call *c, struct domain_doc *d, const struct catchall *catchall, struct fault *why)

@@ -2,6 +2,7 @@
 import imaplib
 import smtplib
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -73,6 +74,13 @@ def test_ten_at_most(owner, mine):
     assert got.status == 400 and "10" in got.json["message"]
     assert api("DELETE", at(mine, "/" + made[3]["id"]), token=owner[1]).status == 200
     make(mine, owner[1])
+
+
+def test_ten_at_most_also_at_once(owner, mine):
+    with ThreadPoolExecutor(13) as pool:
+        got = list(pool.map(lambda _: api("POST", at(mine), token=owner[1], json={}).status, range(13)))
+    assert got.count(200) <= 10 and set(got) <= {200, 400, 409}, got
+    assert len(api("GET", at(mine), token=owner[1]).json) == got.count(200)
 
 
 def test_so_often_a_day():

@@ -2,10 +2,11 @@
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rest import ADMIN, ENV, STATE, api, fectl, new_domain, new_mailbox, new_user, unique
+from rest import ADMIN, ENV, STATE, api, fectl, new_domain, new_mailbox, new_user, quote, unique
 
 HIDDEN = {"dkim_private_key", "dkim_public_key", "dkim_key_selector", "return_path", "webhook_key", "tokens", "ns", "smtp_emails_blocked", "s3_access_key_id",
           "s3_secret_access_key", "_id", "is_global", "is_api"}
@@ -81,13 +82,39 @@ def test_names_are_punycode_and_found_in_either_form(owner):
     label = unique("bücher")
     d = api("POST", "/v1/domains", token=owner[1], json={"domain": label + ".test", "catchall": False}).json
     assert d["name"].startswith("xn--")
-    assert api("GET", at(d["name"]), token=owner[1]).status == 200
+    for form in (d["name"], label + ".test", label.upper() + ".test"):
+        assert api("GET", at(quote(form)), token=owner[1]).json == d
 
 
 def test_a_domain_has_one_holder(owner):
     d = create(owner[1])
     for token in (owner[1], new_user()[1]):
         said(api("POST", "/v1/domains", token=token, json={"domain": d["name"].upper()}), 400, "already")
+
+
+def test_of_two_at_once_one_gets_it(owner):
+    name = unique("d") + ".test"
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda token: api("POST", "/v1/domains", token=token, json={"domain": name}), [owner[1], new_user()[1]] * 2))
+    assert sorted(g.status for g in got) == [200, 400, 400, 400]
+    winner = next(g.json for g in got if g.status == 200)
+    assert winner["alias_count"] == 1
+
+
+def test_names_below_a_domain_are_its_holders(domain, owner):
+    other = new_user()
+    for name in ("fe-bounces." + domain, "a.b.c." + domain):
+        said(api("POST", "/v1/domains", token=other[1], json={"domain": name}), 400, "already")
+    sub = "x." + domain
+    assert api("POST", "/v1/domains", token=owner[1], json={"domain": sub, "catchall": False}).status == 200
+    address, token = new_user()
+    own = new_domain(address)
+    assert api("POST", "/v1/domains", token=token, json={"domain": "sub." + own}).status == 200
+
+
+@pytest.mark.parametrize("name", ["mx.demo.test", "mail.demo.test"])
+def test_names_of_this_server_are_for_its_admins(name):
+    said(api("POST", "/v1/domains", token=new_user()[1], json={"domain": name}), 400, "already")
 
 
 @pytest.mark.parametrize("catchall, recipients", [(True, None), ("true", None), ("a@x.test, B@X.test\nc@x.test a@x.test", ["a@x.test", "b@x.test", "c@x.test"]),
@@ -326,5 +353,13 @@ def test_a_domain_may_send_once_its_records_are_right(owner):
     assert seen["has_smtp"] is True and seen["smtp_verified_at"] is None
 
 
-def test_the_admin_of_the_installation_needs_no_membership_to_be_refused(domain):
+@pytest.mark.parametrize("check", ["/verify-records", "/verify-smtp"])
+def test_a_name_server_that_fails_changes_nothing(owner, check):
+    """The test DNS refuses whatever is not below test."""
+    d = api("POST", "/v1/domains", token=owner[1], json={"domain": unique("d") + ".example.com", "catchall": False}).json
+    said(api("GET", at(d["name"], check), token=owner[1]), 408, "DNS")
+    assert api("GET", at(d["name"]), token=owner[1]).json == d
+
+
+def test_the_admin_of_the_installation_is_a_stranger_too(domain):
     assert api("GET", at(domain), token=ADMIN).status == 404
