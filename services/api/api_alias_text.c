@@ -136,11 +136,12 @@ static bool is_true(struct slice value)
 /* Recipients that have not agreed yet: all but the verified; texts are compared as they stand. */
 static void put_pending(struct buf *out, const struct alias_text *a)
 {
-    const char *p = a->recipients.p + 1, *end = a->recipients.p + a->recipients.n;
+    struct slice inner = slice_tail(a->recipients, 1);
+    const char *p = inner.p, *end = is_true(a->has_recipient_verification) && inner.n > 0 ? p + inner.n : p;
     bool first = true;
 
     (void)buf_append_cstr(out, ",\"pending_recipients\":[");
-    while (is_true(a->has_recipient_verification) && a->recipients.n > 2 && p < end && *p == '"') {
+    while (p < end && *p == '"') {
         const char *behind = skip_text(p, end);
         struct slice one;
 
