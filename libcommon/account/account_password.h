@@ -16,7 +16,7 @@
 #include "rt/fiber.h"
 #include "store/models.h"
 
-#define ACCOUNT_ROTATION_MS 20000              /* a rotation that was not finished by then was killed: the next one takes over */
+#define ACCOUNT_ROTATION_MS 12000              /* a rotation that was not finished by then was killed: the next one takes over */
 
 struct account_passwords {
     struct store *store;

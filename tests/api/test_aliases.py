@@ -3,7 +3,6 @@ import concurrent.futures
 import glob
 import os
 import re
-import subprocess
 
 import pytest
 
@@ -25,10 +24,7 @@ def add(owner, domain, **body):
 def member(domain):
     """(address, token) of a member of the domain who is not an administrator."""
     user = new_user()
-    try:
-        fectl("domain", "member", domain, "--user", user[0])
-    except subprocess.CalledProcessError:
-        pytest.skip("fectl domain member is not there yet")
+    fectl("domain", "member", domain, "--user", user[0])
     return user
 
 
