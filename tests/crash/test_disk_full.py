@@ -8,7 +8,7 @@ import signal
 import pytest
 from disk import SmallDisk, may_mount
 from probe import TEXT, append, count, deliver, new_run, submit
-from suite import STATE, end, eventually, imap, new_mailbox, ok, start, user
+from suite import STATE, WAIT_S, end, eventually, imap, new_mailbox, ok, start, user
 
 LARGE = ("z" * 70 + "\r\n") * 20000            # does not stay in memory
 USERS_OF_THE_STORE = ("mx", "smtp", "smtp-bree", "imap")
@@ -125,7 +125,9 @@ def test_store(sink):
             assert any(run.encode() in t for t in texts(box)), "a mailbox opens"
         start("smtp-bree", **env)
         disk.free()
-        for i in range(taken):
-            sink.get("%s queued %d\r\n" % (run, i))
+        missing = {b"Subject: %s queued %d\r\n" % (run.encode(), i) for i in range(taken)}
+        while missing:
+            got = sink.mails.get(timeout=WAIT_S)
+            missing -= {mark for mark in missing if mark in got.content}
         assert submit(user(8), run + " after") == 250
         sink.get(run + " after")
