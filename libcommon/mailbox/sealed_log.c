@@ -232,7 +232,8 @@ int sealed_open(const char *folder, struct sealed_log **out, struct fault *why)
         log->current = n;
     }
     remove_orphans(log);
-    if (segment_begin(log, why) < 0)
+    /* a disk that takes nothing now: what is there can be read, and the first commit tries again */
+    if (segment_begin(log, why) < 0 && why->code != FAULT_DISK_FULL && why->code != FAULT_IO)
         return -1;
     *out = log;
     log = NULL;

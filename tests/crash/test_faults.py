@@ -37,6 +37,27 @@ def test_open_mailbox(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_killed_while_it_fails(kind):
+    """What the failed commit left in the log is found by the next process: read, but not acknowledged before it is on the disk."""
+    who, run = user(1), new_run()
+    wanted = (452,) if "ENOSPC" in kind else (451,)
+    with imap(who) as box:
+        assert deliver(who, run + " before") == 250
+        with failing("%s %s" % (kind, "/mailboxes/")):
+            assert deliver(who, run + " during") in wanted
+            end("sqlite")
+            start("sqlite", **shim_env())
+            assert b"before" in b"".join(part[1] for part in ok(box.fetch("1:*", "(BODY.PEEK[HEADER])")) if isinstance(part, tuple)), "a mailbox opens"
+            assert deliver(who, run + " during") in wanted
+            assert append(box, run + " append") == "UNAVAILABLE"
+        assert deliver(who, run + " during") == 250
+        assert append(box, run + " append") == "OK"
+    end("sqlite")
+    start("sqlite", **shim_env())
+    assert count(who, run) == {run + " " + s: 1 for s in ("before", "during", "append")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [20, 6000], ids=["small", "large"])
 def test_locked_mailbox(kind, size):
     who, run, body = user(12), new_run(), ("y" * 70 + "\r\n") * size
