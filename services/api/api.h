@@ -157,6 +157,8 @@ const char *api_phrase(const char *key);
  * api_reply_headers and set c->status.                                                                            */
 int api_reply(struct api_call *c, unsigned status, struct slice type, struct slice body) SUSPENDS;
 void api_reply_headers(struct api_call *c);
+/* For streamed answers to GET: sets the (quoted) ETag; true: the client has it already and 304 is sent. */
+bool api_reply_unchanged(struct api_call *c, struct slice etag) SUSPENDS;
 
 /* ---- what was asked (api_args.c). `body` getters look into c->body first, then c->query ------------------------------------ */
 

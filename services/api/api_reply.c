@@ -45,6 +45,17 @@ static bool is_known(const struct api_call *c, struct slice etag)
     return false;
 }
 
+bool api_reply_unchanged(struct api_call *c, struct slice etag)
+{
+    if (!is_read(c))
+        return false;
+    http_set_header(c->rq, LIT("ETag"), arena_printf(c->arena, "W/%.*s", SLICE(etag)));
+    if (!is_known(c, etag))
+        return false;
+    (void)api_reply(c, 304, SLICE_NONE, SLICE_NONE);
+    return true;
+}
+
 /* Weak: the same answer may be compressed or not. */
 static int reply_ok(struct api_call *c, struct slice type, struct slice body)
 {
@@ -55,8 +66,7 @@ static int reply_ok(struct api_call *c, struct slice type, struct slice body)
         return api_reply(c, 200, type, body);
     (void)SHA256((const unsigned char *)body.p, body.n, digest);   /* OpenSSL's: with the CPU's instructions, 5 times faster than libsodium's */
     etag = arena_printf(c->arena, "\"%.*s\"", SLICE(base64url_encode(c->arena, slice_make(digest, 18))));
-    http_set_header(c->rq, LIT("ETag"), arena_printf(c->arena, "W/%.*s", SLICE(etag)));
-    return is_known(c, etag) ? api_reply(c, 304, SLICE_NONE, SLICE_NONE) : api_reply(c, 200, type, body);
+    return api_reply_unchanged(c, etag) ? 0 : api_reply(c, 200, type, body);
 }
 
 static int append_piece(const char *p, size_t n, void *arg)

@@ -8,6 +8,7 @@ const struct api_route *const api_route_lists[] = {
     domain_routes,
     catchall_routes,
     alias_routes,
+    email_routes,
     log_routes,
     NULL,
 };
@@ -17,6 +18,7 @@ const char *const api_schema_lists[] = {
     register_schemas,
     domain_schemas,
     alias_schemas,
+    email_schemas,
     log_schemas,
     NULL,
 };

@@ -15,7 +15,6 @@
 #include "rt/service.h"
 #include "rt/tls.h"
 
-#define SUBMIT_HEADER_MAX ((size_t)256 << 10)
 #define SUBMIT_LOGIN_MS   30000
 #define SUBMIT_CACHE_MS   60000                /* a changed password is heard of while somebody is connected, else after this */
 #define SUBMIT_QUEUE_MS   120000
@@ -54,6 +53,8 @@ struct submit_conn {
     struct login_result who;                   /* once authenticated; its data key is let go at once */
     struct redis_subscription *account;        /* alias:<id>: password changed, switched off */
     bool revoked, hears;
+    bool knows_limit;
+    int64_t limit;                             /* messages in 24 hours, 0: any */
     uint64_t checked_ms;                       /* when the store last said that the account may send */
     struct submit_mail *mail;
 };

@@ -5,21 +5,32 @@
  */
 #include "submit_policy.h"
 
-#define DAY_MS ((uint64_t)24 * 3600 * 1000)
+#include "mail/outbound.h"
+
+/* Found once in a session: it costs two or three questions to the store. */
+static int find_limit(struct submit_mail *m, struct fault *why)
+{
+    struct submit_conn *conn = m->conn;
+
+    if (conn->knows_limit)
+        return 0;
+    if (outbound_limit_find(conn->submit->store, slice_of(conn->who.user_id), slice_of(conn->who.domain_id), conn->submit->config->messages_per_day,
+                            m->arena, deadline_in_ms(SUBMIT_LOGIN_MS), &conn->limit, why) < 0)
+        return -1;
+    conn->knows_limit = true;
+    return 0;
+}
 
 static struct smtp_reply check_daily(struct submit_mail *m)
 {
     struct submit *submit = m->conn->submit;
     struct redis_counter counter;
     struct fault why;
-    const struct login_result *who = &m->conn->who;
-    struct slice key = arena_printf(m->arena, "smtp_auth_limit:%s",
-                                    who->is_catchall ? who->domain_id : who->alias_id);
 
-    if (submit->config->messages_per_day == 0 || submit->redis == NULL ||
-        redis_count(submit->redis, key, 1, DAY_MS, &counter, &why) < 0)
+    if (submit->config->messages_per_day == 0 || submit->redis == NULL || find_limit(m, &why) < 0 ||
+        outbound_count_day(submit->redis, slice_of(m->conn->who.user_id), 1, m->arena, &counter, &why) < 0)
         return SMTP_OK;
-    if (counter.count > submit->config->messages_per_day)
+    if (m->conn->limit > 0 && counter.count > m->conn->limit)
         return SMTP_REPLY(450, "4.7.1", "Rate limit exceeded, try again tomorrow");
     return SMTP_OK;
 }

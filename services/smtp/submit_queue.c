@@ -6,12 +6,8 @@
  */
 #include "submit_queue.h"
 
-#include "base/json.h"
-#include "store/models.h"
-#include "wire/rfc5322.h"
+#include "mail/outbound.h"
 
-#define HEADERS_SHOWN_MAX 100 /* fields kept in the document, for the admin pages */
-#define HEADER_SHOWN_BYTES 1000
 #define CHECKED_FOR_MS 1000
 
 /* ---- the document
@@ -43,26 +39,7 @@ static void take_recipients(struct submit_mail *m, struct email_doc *doc)
         };
 }
 
-/* Decoded fields, for the admin pages. */
-static struct slice shown_headers(struct arena *a, struct slice header)
-{
-    AUTO(json_release) json_t *map = json_object();
-    AUTO(buf_free) struct buf text = BUF_INIT(SUBMIT_HEADER_MAX * 2);
-    struct rfc5322_field f;
-    size_t n = 0;
-
-    while (n < HEADERS_SHOWN_MAX && rfc5322_next_field(&header, &f)) {
-        if (f.name.n == 0 || !slice_is_ascii(f.name))
-            continue;
-        (void)json_set_slice(map, arena_cstr(a, f.name),
-                             rfc5322_decode_words(a, slice_head(f.value, HEADER_SHOWN_BYTES)));
-        n++;
-    }
-    (void)json_format(map, &text);
-    return arena_copy(a, buf_slice(&text));
-}
-
-static void fill_document(struct submit_mail *m, const struct submit_header *h,
+static void fill_document(struct submit_mail *m, const struct outbound_header *h,
                           struct email_doc *doc)
 {
     const struct login_result *who = &m->conn->who;
@@ -80,11 +57,7 @@ static void fill_document(struct submit_mail *m, const struct submit_header *h,
     doc->require_tls = mail->requiretls;
     doc->is_8bit = mail->body == SMTP_BODY_8BITMIME;
     doc->is_smtputf8 = mail->smtputf8;
-    doc->size_bytes = (int64_t)(h->text.n + spool_size_bytes(m->spool));
-    doc->message_id = h->message_id;
-    doc->subject = h->subject;
-    doc->headers = shown_headers(m->arena, h->text);
-    doc->date = h->date_ms;
+    outbound_fill(m->arena, h, spool_size_bytes(m->spool), doc);
 }
 
 /* ---- writing
@@ -136,13 +109,12 @@ static int write_message(struct submit_mail *m, struct slice header, struct stor
     return r;
 }
 
-int submit_queue_put(struct submit_mail *m, const struct submit_header *header,
+int submit_queue_put(struct submit_mail *m, const struct outbound_header *header,
                      struct deadline until, struct slice *id, struct fault *why)
 {
     struct submit *submit = m->conn->submit;
     AUTO(store_blob_abort) struct store_blob *blob = NULL;
     struct email_doc doc;
-    struct fault ignored;
 
     if (check_account(m, until, why) < 0)
         return -1;
@@ -152,8 +124,6 @@ int submit_queue_put(struct submit_mail *m, const struct submit_header *header,
         email_enqueue(submit->store, &doc, &blob, until, why) < 0)
         return -1;
     *id = arena_copy(m->arena, slice_of(doc.id));
-    if (submit->redis) /* lost: the runner looks by itself, a little later */
-        (void)redis_publish(submit->redis, LIT("queue"),
-                            arena_printf(m->arena, "{\"id\":\"%s\"}", doc.id), &ignored);
+    outbound_publish(submit->redis, m->arena, doc.id);
     return 0;
 }

@@ -5,7 +5,7 @@
  * Called by net/smtp_server. Suspends for login, limits, spool and queue.
  */
 #include "mail/received.h"
-#include "submit_header.h"
+#include "mail/outbound.h"
 #include "submit_policy.h"
 #include "submit_queue.h"
 #include "store/models.h"
@@ -89,6 +89,7 @@ static struct smtp_reply on_auth(struct smtp_session *s, struct slice user, stru
         return reply_for_login(&why);
     }
     listener_know_peer(s->stream);
+    conn->knows_limit = false;
     secret_unref(&conn->who.data_key); /* sending opens no mailbox */
     hear_of_account(conn);
     log_event(LOG_INFO, "smtp.login", F_ID("conn", s->id), F_STR("ip", ip),
@@ -106,14 +107,14 @@ static struct smtp_reply on_mail(struct smtp_session *s, const struct smtp_mail 
         return SMTP_REPLY(421, "4.7.0", "The account was changed, sign in again");
     if (!conn->who.has_smtp)
         return SMTP_REPLY(550, "5.7.1", "The domain is not configured for outbound SMTP");
-    if (!submit_may_send_as(s->mail_arena, mail->from.address, &conn->who))
+    if (!outbound_may_send_as(s->mail_arena, mail->from.address, &conn->who))
         return conn->who.is_catchall
                    ? SMTP_REPLY(550, "5.7.1", "MAIL FROM must be an address of the domain you signed in for")
                    : SMTP_REPLY(550, "5.7.1", "MAIL FROM must be the address you signed in with");
     m->conn = conn;
     m->s = s;
     m->arena = s->mail_arena;
-    buf_init(&m->header, SUBMIT_HEADER_MAX);
+    buf_init(&m->header, OUTBOUND_HEADER_MAX);
     conn->mail = m;
     return SMTP_OK;
 }
@@ -141,7 +142,7 @@ static struct smtp_reply on_data_begin(struct smtp_session *s)
 static struct slice gather_header(struct submit_mail *m, struct slice bytes)
 {
     size_t from = m->header.n > 3 ? m->header.n - 3 : 0, had = m->header.n;
-    struct slice part = slice_head(bytes, SUBMIT_HEADER_MAX - m->header.n);
+    struct slice part = slice_head(bytes, OUTBOUND_HEADER_MAX - m->header.n);
     ptrdiff_t blank;
 
     (void)buf_append(&m->header, part);
@@ -178,7 +179,7 @@ static struct smtp_reply on_data_chunk(struct smtp_session *s, struct slice byte
 }
 
 /* The first line of the message's story; the runner goes on with it. */
-static void tell_owner(const struct submit_mail *m, const struct submit_header *header,
+static void tell_owner(const struct submit_mail *m, const struct outbound_header *header,
                        struct slice id)
 {
     const struct submit_conn *conn = m->conn;
@@ -230,12 +231,12 @@ static struct smtp_reply on_data_end(struct smtp_session *s)
 {
     struct submit_conn *conn = s->user;
     struct submit_mail *m = conn->mail;
-    struct submit_header header;
+    struct outbound_header header;
     struct smtp_reply no = SMTP_OK;
     struct slice id;
     struct fault why = {0};
 
-    if (submit_header_prepare(m->arena, buf_slice(&m->header), &conn->who,
+    if (outbound_header_prepare(m->arena, buf_slice(&m->header), &conn->who,
                               conn->submit->config->host, clock_wall_ms(), &header, &no) < 0) {
         metric_add(conn->submit->refused, 1);
         log_event(LOG_INFO, "smtp.refused", F_ID("conn", s->id), F_ID("user", conn->who.user_id),

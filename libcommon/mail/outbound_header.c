@@ -1,8 +1,8 @@
-/* submit_header.c - see submit_header.h.
+/* outbound_header.c - see outbound_header.h.
  *
  * Owns nothing. What can fail: the client's header breaks a rule; then a reply. Never suspends.
  */
-#include "submit_header.h"
+#include "mail/outbound_header.h"
 
 #include "base/buf.h"
 #include "base/secret.h"
@@ -17,7 +17,7 @@ static int refuse(struct smtp_reply *out, int code, const char *enhanced, const 
     return -1;
 }
 
-bool submit_may_send_as(struct arena *a, struct slice address, const struct login_result *who)
+bool outbound_may_send_as(struct arena *a, struct slice address, const struct login_result *who)
 {
     struct slice lower = arena_lower(a, address), local;
     ptrdiff_t at = slice_rfind_char(lower, '@'), plus;
@@ -44,7 +44,7 @@ static int check_from(struct arena *a, struct slice header, const struct login_r
     if (rfc5322_parse_addresses(a, f.value, &list) != 1 || list[0].kind != ADDRESS_MAILBOX ||
         list[0].domain.n == 0)
         return refuse(refusal, 550, "5.6.0", "The From header must hold exactly one address");
-    if (!submit_may_send_as(a, rfc5322_format_address(a, &list[0]), who))
+    if (!outbound_may_send_as(a, rfc5322_format_address(a, &list[0]), who))
         return refuse(refusal, 550, "5.7.1",
                       who->is_catchall
                           ? "The From header must be an address of the domain you signed in for"
@@ -52,7 +52,7 @@ static int check_from(struct arena *a, struct slice header, const struct login_r
     return 0;
 }
 
-static int read_date(struct slice header, int64_t now_ms, struct submit_header *out, bool *present,
+static int read_date(struct slice header, int64_t now_ms, struct outbound_header *out, bool *present,
                      struct smtp_reply *refusal)
 {
     struct rfc5322_field f;
@@ -66,14 +66,14 @@ static int read_date(struct slice header, int64_t now_ms, struct submit_header *
         *present = false; /* unreadable: replaced by the arrival time */
         return 0;
     }
-    if (date > now_ms + SUBMIT_AHEAD_MAX_DAYS * DAY_MS)
+    if (date > now_ms + OUTBOUND_AHEAD_MAX_DAYS * DAY_MS)
         return refuse(refusal, 550, "5.6.0", "The Date header is too far ahead");
     if (date > now_ms)
         out->date_ms = date;
     return 0;
 }
 
-static void read_message_id(struct arena *a, struct slice header, struct submit_header *out)
+static void read_message_id(struct arena *a, struct slice header, struct outbound_header *out)
 {
     struct slice value = rfc5322_get_value(a, header, LIT("Message-ID"));
 
@@ -92,7 +92,7 @@ static bool is_dropped(const struct rfc5322_field *f, bool keep_date, bool keep_
 }
 
 static struct slice edit(struct arena *a, struct slice header, bool has_date, bool has_id,
-                         const struct submit_header *h)
+                         const struct outbound_header *h)
 {
     AUTO(buf_free) struct buf out = BUF_INIT(header.n + 1024);
     struct slice rest = header;
@@ -111,11 +111,11 @@ static struct slice edit(struct arena *a, struct slice header, bool has_date, bo
     return arena_copy(a, buf_slice(&out));
 }
 
-int submit_header_prepare(struct arena *a, struct slice header, const struct login_result *who,
-                          const char *host, int64_t now_ms, struct submit_header *out,
+int outbound_header_prepare(struct arena *a, struct slice header, const struct login_result *who,
+                          const char *host, int64_t now_ms, struct outbound_header *out,
                           struct smtp_reply *refusal)
 {
-    struct submit_header h = {0};
+    struct outbound_header h = {0};
     struct object_id id = object_id_new();
     bool has_date, has_id;
 
