@@ -129,7 +129,10 @@ int compose_address(struct arena *a, struct slice name, struct slice address, st
         return 0;
     }
     name = without_controls(a, name);
-    shown = !slice_is_ascii(name) ? rfc5322_encode_words(a, name) : is_atom_text(name) ? name : quoted(a, name);
+    if (!slice_is_ascii(name) || slice_find(name, LIT("=?")) >= 0)     /* what looks like an encoded word would be decoded, in quotes, too */
+        shown = rfc5322_encode_words(a, name);
+    else
+        shown = is_atom_text(name) ? name : quoted(a, name);
     *out = arena_printf(a, "%.*s <%.*s>", SLICE(shown), SLICE(address));
     return 0;
 }

@@ -164,9 +164,12 @@ int email_retry_now(struct store *st, struct slice id, struct deadline until, st
 
 static void fail_waiting(struct email_doc *email)
 {
+    bool some_sent = false;
+
     for (size_t i = 0; i < email->recipient_count; i++) {
         struct email_recipient *r = &email->recipients[i];
 
+        some_sent = some_sent || r->state == RECIPIENT_ACCEPTED;
         if (r->state != RECIPIENT_WAITING)
             continue;
         r->state = RECIPIENT_FAILED;
@@ -175,7 +178,7 @@ static void fail_waiting(struct email_doc *email)
         r->response = LIT("canceled");
         r->updated_at = clock_wall_ms();
     }
-    email->status = email->accepted_count > 0 ? LIT("partially_sent") : LIT("rejected");
+    email->status = some_sent ? LIT("partially_sent") : LIT("rejected");
     email->next_attempt_at = 0;
 }
 

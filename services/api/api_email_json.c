@@ -37,11 +37,63 @@ static json_t *envelope_of(const json_t *document)
     return envelope;
 }
 
-static void add_details(json_t *o, const json_t *document)
+/* ---- what became of each recipient ---------------------------------------------------------------------------------- */
+
+struct outcomes { json_t *accepted, *errors, *hard, *soft; };
+
+static json_t *error_of(const json_t *recipient)
 {
+    struct slice response = json_get_slice(recipient, "response");
+    json_t *e = json_object();
+
+    (void)json_set_slice(e, "recipient", json_get_slice(recipient, "address"));
+    (void)json_set_int(e, "responseCode", json_get_int(recipient, "code", 0));
+    (void)json_set_slice(e, "response", response);
+    (void)json_set_slice(e, "message", response);
+    if (json_get_slice(recipient, "status").n > 0)
+        (void)json_object_set(e, "enhancedCode", json_object_get(recipient, "status"));
+    if (json_get_slice(recipient, "mx").n > 0)
+        (void)json_object_set(e, "mx", json_object_get(recipient, "mx"));
+    copy_or(e, recipient, "updated_at", json_null());
+    return e;
+}
+
+/* Failed for good: a hard bounce; still waiting after a refusal: a soft one. */
+static struct outcomes outcomes_of(const json_t *document)
+{
+    struct outcomes all = { json_array(), json_array(), json_array(), json_array() };
+    json_t *recipient;
+    size_t i;
+
+    json_array_foreach(json_object_get(document, "recipients"), i, recipient) {
+        struct slice state = json_get_slice(recipient, "state");
+        json_t *address = json_object_get(recipient, "address");
+        bool failed = slice_equal(state, LIT("failed"));
+
+        if (slice_equal(state, LIT("accepted")))
+            (void)json_array_append(all.accepted, address);
+        else if (failed || json_get_int(recipient, "code", 0) >= 400) {
+            (void)json_array_append(failed ? all.hard : all.soft, address);
+            (void)json_array_append_new(all.errors, error_of(recipient));
+        }
+    }
+    return all;
+}
+
+static void add_outcomes(json_t *o, const json_t *document, bool in_list)
+{
+    struct outcomes all = outcomes_of(document);
+
+    (void)json_object_set_new(o, "hard_bounces", all.hard);
+    (void)json_object_set_new(o, "soft_bounces", all.soft);
+    if (in_list) {
+        json_decref(all.accepted);
+        json_decref(all.errors);
+        return;
+    }
     copy_or(o, document, "headers", json_object());
-    copy_or(o, document, "accepted", json_array());
-    copy_or(o, document, "rejectedErrors", json_array());
+    (void)json_object_set_new(o, "accepted", all.accepted);
+    (void)json_object_set_new(o, "rejectedErrors", all.errors);
 }
 
 json_t *email_json(struct api_call *c, const json_t *document, bool in_list)
@@ -57,14 +109,11 @@ json_t *email_json(struct api_call *c, const json_t *document, bool in_list)
         copy_id(o, document, ids[i]);
     for (size_t i = 0; i < COUNT(flags); i++)
         copy_or(o, document, flags[i], json_false());
-    copy_or(o, document, "hard_bounces", json_array());
-    copy_or(o, document, "soft_bounces", json_array());
     (void)json_object_set_new(o, "envelope", envelope_of(document));
     copy_or(o, document, "messageId", json_string(""));
     copy_or(o, document, "date", json_null());
     copy_or(o, document, "subject", json_string(""));
-    if (!in_list)
-        add_details(o, document);
+    add_outcomes(o, document, in_list);
     (void)json_set_slice(o, "link", arena_printf(c->arena, "%s/my-account/emails/%.*s", c->api->config->web_url, SLICE(id)));
     copy_or(o, document, "created_at", json_null());
     copy_or(o, document, "updated_at", json_null());

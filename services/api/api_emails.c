@@ -63,8 +63,8 @@ static int restrict_to_domain(struct api_call *c, struct slice name, struct stor
 
 static void where_like(struct store_filter *f, struct slice q)
 {
-    static const char *const searched[] = { "subject",         "messageId",       "envelope.from",           "envelope.to",           "headers.From", "headers.To",
-                                            "headers.Cc",      "headers.Subject", "rejectedErrors.response", "rejectedErrors.message" };
+    static const char *const searched[] = { "subject", "messageId", "envelope.from", "envelope.to", "headers.From", "headers.To", "headers.Cc",
+                                            "recipients.response" };
 
     for (size_t i = 0; q.n > 0 && i < COUNT(searched); i++)
         store_where_contains(store_filter_or(f), searched[i], q);
