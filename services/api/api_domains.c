@@ -119,34 +119,11 @@ static void set_admin(json_t *o, const struct domain_doc *d)
 
 /* ---- what is asked of other collections ------------------------------------------------------------------------- */
 
-/* How many aliases, and the bytes their mailboxes take. */
-static int set_usage(struct api_call *c, json_t *o, const struct domain_doc *d, struct fault *why)
+static void set_usage(json_t *o, const struct domain_usage *usage)
 {
-    struct store_filter *all = store_filter_text(c->arena, "domain", slice_of(d->id)), *stored = store_filter_text(c->arena, "domain", slice_of(d->id));
-    struct store_page page = { .limit = DOMAINS_PAGE_MAX };
-    uint64_t count;
-    int64_t bytes = 0;
-    size_t n;
-
-    if (store_count(c->api->store, ALIASES, all, c->until, &count, why) < 0)
-        return -1;
-    store_where_bool(stored, "has_imap", true);
-    do {
-        AUTO(json_release) json_t *found = NULL;
-        json_t *alias;
-        size_t i;
-
-        if (store_find(c->api->store, ALIASES, stored, &page, c->until, &found, why) < 0)
-            return -1;
-        json_array_foreach(found, i, alias)
-            bytes += json_get_int(alias, "storage_used", 0);
-        n = json_array_size(found);
-        page.skip += n;
-    } while (n == DOMAINS_PAGE_MAX);
-    (void)json_set_int(o, "alias_count", (int64_t)count);
-    (void)json_set_int(o, "storage_used", bytes);
-    (void)json_set_int(o, "storage_used_by_aliases", bytes);
-    return 0;
+    (void)json_set_int(o, "alias_count", (int64_t)usage->aliases);
+    (void)json_set_int(o, "storage_used", (int64_t)usage->bytes);
+    (void)json_set_int(o, "storage_used_by_aliases", (int64_t)usage->bytes);
 }
 
 static struct slice email_of(const json_t *users, const char *id)
@@ -185,21 +162,43 @@ static int set_members(struct api_call *c, json_t *o, const struct domain_doc *d
     return 0;
 }
 
-json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const json_t *document, bool in_list)
+/* What all see, also in a list. */
+static json_t *domain_object(struct api_call *c, const struct domain_doc *d, const json_t *document, const struct domain_usage *usage, bool is_admin)
 {
-    const struct domain_member *me = domain_find_member(d, slice_of(c->user.id));
-    bool is_admin = me != NULL && me->is_admin;
     json_t *o = json_pack("{s:s,s:s,s:s}", "object", "domain", "id", d->id, "group", is_admin ? "admin" : "user");
-    struct fault why;
 
     set_plain(c, o, d, document);
     set_flags(o, d);
     set_dns_records(c, o, d);
+    set_usage(o, usage);
     if (is_admin)
         set_admin(o, d);
-    if (is_admin && !in_list)
+    return o;
+}
+
+static bool caller_is_admin(const struct api_call *c, const struct domain_doc *d)
+{
+    const struct domain_member *me = domain_find_member(d, slice_of(c->user.id));
+
+    return me != NULL && me->is_admin;
+}
+
+json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const json_t *document, bool in_list)
+{
+    bool is_admin = caller_is_admin(c, d);
+    struct slice id = slice_of(d->id);
+    struct domain_usage usage;
+    struct fault why;
+    json_t *o;
+
+    if (api_domains_usage(c, &id, 1, &usage, &why) < 0)
+        return NULL;
+    o = domain_object(c, d, document, &usage, is_admin);
+    if (in_list)
+        return o;
+    if (is_admin)
         (void)json_object_set_new(o, "invites", json_array());
-    if (set_usage(c, o, d, &why) == 0 && (in_list || set_members(c, o, d, is_admin, &why) == 0))
+    if (set_members(c, o, d, is_admin, &why) == 0)
         return o;
     json_decref(o);
     return NULL;
@@ -227,17 +226,27 @@ static int get_domain(struct api_call *c, struct fault *why)
     return o != NULL ? api_reply_json(c, o) : fault_set(why, FAULT_UNAVAILABLE, "members or aliases of the domain");
 }
 
-static int append_domain(struct api_call *c, const json_t *document, json_t *to, struct fault *why)
+/* *out is the caller's. */
+static int list_objects(struct api_call *c, const json_t *documents, json_t **out, struct fault *why)
 {
-    struct domain_doc d;
-    json_t *o;
+    size_t count = json_array_size(documents);
+    struct slice *ids = ARENA_ARRAY(c->arena, struct slice, count + 1);
+    struct domain_usage *usage = ARENA_ARRAY(c->arena, struct domain_usage, count + 1);
+    AUTO(json_release) json_t *items = json_array();
 
-    if (domain_parse(document, c->arena, &d, why) < 0)
+    for (size_t i = 0; i < count; i++)
+        ids[i] = json_get_slice(json_array_get(documents, i), "_id");
+    if (api_domains_usage(c, ids, count, usage, why) < 0)
         return -1;
-    o = api_domain_json(c, &d, document, true);
-    if (o == NULL)
-        return fault_set(why, FAULT_UNAVAILABLE, "aliases of a domain");
-    (void)json_array_append_new(to, o);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *document = json_array_get(documents, i);
+        struct domain_doc d;
+
+        if (domain_parse(document, c->arena, &d, why) < 0)
+            return -1;
+        (void)json_array_append_new(items, domain_object(c, &d, document, &usage[i], caller_is_admin(c, &d)));
+    }
+    *out = json_incref(items);
     return 0;
 }
 
@@ -246,22 +255,18 @@ static int list_domains(struct api_call *c, struct fault *why)
     static const char *const sortable[] = { "created_at", "updated_at", "name", "last_checked_at", "smtp_verified_at", NULL };
     struct store_filter *f = store_filter_text(c->arena, "members.user", slice_of(c->user.id));
     struct slice wanted = api_has(c, "q") ? api_text(c, "q") : api_text(c, "name");
-    AUTO(json_release) json_t *found = NULL, *items = json_array();
+    AUTO(json_release) json_t *found = NULL;
+    json_t *items = NULL;
     struct api_page page;
-    json_t *document;
     uint64_t total;
-    size_t i;
 
     if (wanted.n > 0)
         store_where_contains(f, "name", wanted);
     api_page_read(c, DOMAINS_PAGE_MAX, DOMAINS_PAGE_MAX, sortable, "created_at", &page);
     if (store_count(c->api->store, DOMAINS, f, c->until, &total, why) < 0 ||
-        store_find(c->api->store, DOMAINS, f, &page.store, c->until, &found, why) < 0)
+        store_find(c->api->store, DOMAINS, f, &page.store, c->until, &found, why) < 0 || list_objects(c, found, &items, why) < 0)
         return -1;
-    json_array_foreach(found, i, document)
-        if (append_domain(c, document, items, why) < 0)
-            return -1;
-    return api_reply_page(c, &page, total, json_incref(items));
+    return api_reply_page(c, &page, total, items);
 }
 
 /* ---- routes ----------------------------------------------------------------------------------------------------------- */

@@ -8,5 +8,9 @@ int api_domain_read_settings(struct api_call *c, struct domain_doc *d) MUST_CHEC
 /* 200 with the domain as it is now: read anew, for a caller who has just changed it. */
 int api_domain_reply(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
 
+struct domain_usage { uint64_t aliases, bytes; };       /* bytes on disk of their mailboxes */
+/* out[i] is of ids[i]; at most API_LIST_MAX. */
+int api_domains_usage(struct api_call *c, const struct slice *ids, size_t count, struct domain_usage *out, struct fault *why) MUST_CHECK SUSPENDS;
+
 api_handler api_domain_create, api_domain_update, api_domain_delete, api_domain_allowlist, api_domain_denylist;    /* api_domain_change.c */
 api_handler api_domain_verify_records, api_domain_verify_smtp;                                                     /* api_domain_verify.c */

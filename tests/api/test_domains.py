@@ -207,6 +207,16 @@ def test_the_same_domain_by_id_and_name(owner, domain):
     assert api("GET", at(domain.upper()), token=owner[1]).json == by_name.json
 
 
+def test_what_mailboxes_take_is_told(owner):
+    d = create(owner[1], catchall=False)
+    assert (d["storage_used"], d["alias_count"]) == (0, 0)
+    new_mailbox(d["name"])
+    seen = api("GET", at(d["name"]), token=owner[1]).json
+    assert seen["storage_used"] > 4096 and seen["storage_used_by_aliases"] == seen["storage_used"] and seen["alias_count"] == 1
+    listed = next(one for one in api("GET", "/v1/domains", token=owner[1]).json if one["id"] == d["id"])
+    assert listed["storage_used"] == seen["storage_used"] and listed["alias_count"] == 1
+
+
 EACH = [("GET", ""), ("PUT", ""), ("DELETE", ""), ("GET", "/verify-records"), ("GET", "/verify-smtp"), ("PUT", "/allowlist"), ("PUT", "/denylist")]
 
 
