@@ -127,12 +127,15 @@ static void log_request(const struct api_call *c, uint64_t started_us, const str
     uint64_t took = clock_now_us() - started_us;
     const char *user = c->user.id[0] != '\0' ? c->user.id : "", *alias = c->auth == API_ALIAS ? c->alias.id : "";
 
+    /* our own health check, every few seconds */
+    bool is_health = strncmp(c->peer_ip, "127.", 4) == 0 && user[0] == '\0' && c->route != NULL && strcmp(c->route->path, "/") == 0;
+
     if (why->code != FAULT_NONE)
         log_event(c->status >= 500 ? LOG_ERROR : LOG_WARN, "api.request", F_SLICE("request", c->request_id), F_SLICE("method", c->rq->method),
                   F_STR("route", c->route != NULL ? c->route->path : ""), F_INT("status", c->status), F_STR("user", user), F_STR("alias", alias),
                   F_STR("ip", c->peer_ip), F_INT("took_us", took), F_FAULT(why));
     else
-        log_event(LOG_INFO, "api.request", F_SLICE("request", c->request_id), F_SLICE("method", c->rq->method),
+        log_event(is_health ? LOG_DEBUG : LOG_INFO, "api.request", F_SLICE("request", c->request_id), F_SLICE("method", c->rq->method),
                   F_STR("route", c->route != NULL ? c->route->path : ""), F_INT("status", c->status), F_SLICE("refused", c->refused), F_STR("user", user),
                   F_STR("alias", alias), F_STR("ip", c->peer_ip), F_INT("took_us", took));
 }

@@ -41,7 +41,10 @@ void imap_session_unselect(struct imap_session *s)
 
 static void session_end(struct imap_session *s, const char *because)
 {
-    log_event(LOG_INFO, "imap.conn.end", F_ID("conn", s->id.s), F_STR("user", s->alias ? s->alias->id : ""),
+    /* our own health check, every few seconds */
+    bool is_health = s->command_count == 0 && s->alias == NULL && strncmp(stream_peer(s->stream)->ip, "127.", 4) == 0;
+
+    log_event(is_health ? LOG_DEBUG : LOG_INFO, "imap.conn.end", F_ID("conn", s->id.s), F_STR("user", s->alias ? s->alias->id : ""),
               F_STR("because", because), F_INT("commands", s->command_count), F_INT("bytes_out", s->bytes_out),
               F_INT("took_ms", clock_now_ms() - s->begun_ms));
     imap_server_remove(s->server, s);
