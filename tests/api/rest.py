@@ -193,3 +193,5 @@ def check(method, path, got):
             validate(got.json, content[kind]["schema"])
         except jsonschema.ValidationError as error:
             raise AssertionError("%s does not fit its schema at %s: %s" % (what, list(error.absolute_path), error.message)) from error
+    if got.status >= 400:
+        assert got.json["statusCode"] == got.status and " " in got.json["message"], what + ": no sentence for people"

@@ -24,7 +24,9 @@ class Server:
         self.child = subprocess.Popen([BIN + "fe-api"], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while subprocess.run([BIN + "fe-api", "--health"], env=self.env, capture_output=True).returncode != 0:
-            assert time.monotonic() < until and self.child.poll() is None, "fe-api does not start"
+            if time.monotonic() > until or self.child.poll() is not None:
+                self.child.kill()
+                raise AssertionError("fe-api does not start")
             time.sleep(0.05)
 
     def end(self):
