@@ -242,7 +242,8 @@ static void secrets_check(struct check *c)
         { "API_SECRETS", SECRET_LEAST, false }, { "SRS_SECRET", SECRET_LEAST, false }, { "HELPER_ENCRYPTION_KEY", SECRET_LEAST, false },
         { "REDIS_PASSWORD", SECRET_LEAST, true }, { "MONGO_PASS", SECRET_LEAST, true }, { "DOMAIN", 1, true },
     };
-    bool own_mongo = value_of("MONGO_URI")[0] == '\0' && (getenv("STORE_URI") == NULL || getenv("STORE_URI")[0] == '\0');
+    const char *uri = getenv("STORE_URI");
+    bool own_mongo = value_of("MONGO_URI")[0] == '\0' && (uri == NULL || uri[0] == '\0');
 
     for (size_t i = 0; i < COUNT(row); i++) {
         size_t n = strlen(value_of(row[i].name));
@@ -318,13 +319,35 @@ static int file_take(struct check *c, struct fault *why)
     return 0;
 }
 
-static unsigned lines_count(struct slice text)
+struct row { uint32_t line; struct slice text; };
+
+static int row_compare(const void *a, const void *b)
 {
+    const struct row *x = a, *y = b;
+
+    if (x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    return x->text.p < y->text.p ? -1 : 1;             /* as they were found */
+}
+
+/* In the order of the file; what stands in no line comes last. */
+static void mistakes_print(struct check *c)
+{
+    struct slice rest = buf_slice(&c->mistakes), line, after, number;
+    struct row *rows = arena_alloc_array(c->arena, rest.n + 1, sizeof(*rows));
     unsigned n = 0;
 
-    for (size_t i = 0; i < text.n; i++)
-        n += text.p[i] == '\n';
-    return n;
+    while (slice_cut(&rest, '\n', &line)) {
+        rows[n] = (struct row){ UINT32_MAX, line };
+        after = slice_tail(line, 5);
+        if (!slice_has_prefix(line, LIT("line ")) || !slice_cut(&after, ':', &number) || !slice_to_u32(number, UINT32_MAX, &rows[n].line))
+            rows[n].line = UINT32_MAX;
+        n++;
+    }
+    qsort(rows, n, sizeof(*rows), row_compare);
+    (void)fprintf(stderr, "%s has %u mistake%s:\n", c->file_path != NULL ? c->file_path : "the environment", n, n == 1 ? "" : "s");
+    for (unsigned i = 0; i < n; i++)
+        (void)fprintf(stderr, "  %.*s\n", SLICE(rows[i].text));
 }
 
 static int check_all(struct check *c, struct fault *why)
@@ -348,16 +371,14 @@ static int check_all(struct check *c, struct fault *why)
 static int config_check(struct fectl *f, struct fault *why)
 {
     struct check c = { .arena = f->arena, .file_path = fectl_option(f, "--file"), .names = map_new(), .told = map_new(), .mistakes = BUF_INIT(1 << 20) };
-    const char *what = c.file_path != NULL ? c.file_path : "the environment";
     int r = check_all(&c, why);
-    unsigned count = lines_count(buf_slice(&c.mistakes));
 
     if (r == 0 && c.mistakes.n > 0) {
-        (void)fprintf(stderr, "%s has %u mistake%s:\n%.*s", what, count, count == 1 ? "" : "s", SLICE(buf_slice(&c.mistakes)));
+        mistakes_print(&c);
         r = fault_set(why, FAULT_INVALID, "these settings are wrong; nothing is started with them");
     }
     if (r == 0)
-        printf("%s is fine: checked by %zu daemons\n", what, c.program_count);
+        printf("%s is fine: checked by %zu daemons\n", c.file_path != NULL ? c.file_path : "the environment", c.program_count);
     buf_wipe(&c.mistakes);
     map_free(&c.names);
     map_free(&c.told);
