@@ -181,16 +181,10 @@ bool search_text_matches(const struct search_cond *c, const struct search_text *
 
 static int read_and_judge(struct search *s, struct candidate *m, bool *found, struct fault *why)
 {
-    struct search_text text = { BUF_INIT(SEARCH_TEXT_MAX), BUF_INIT(SEARCH_TEXT_MAX) };
     int r = body_reader_open(&s->reader, m->message.body, why);
 
     if (r >= 0)
-        r = search_text_of_body(&s->reader, &text, why);
-    for (size_t i = 0; r >= 0 && i < s->text_count; i++)
-        if (m->texts[i] == ANSWER_OPEN)
-            m->texts[i] = (unsigned char)as(search_text_matches(s->texts[i], &text));
-    buf_free(&text.header);
-    buf_free(&text.body);
+        r = search_scan_body(s, m->texts, why);
     *found = r >= 0 && search_judge(s, s->root, m) == ANSWER_YES;
     return r;
 }

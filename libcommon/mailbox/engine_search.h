@@ -40,7 +40,15 @@ struct search {
 
 enum answer search_judge(const struct search *s, const struct search_cond *c, const struct candidate *m);
 bool search_text_matches(const struct search_cond *c, const struct search_text *text);
-/* FAULT_LIMIT when the text outgrows the buffers' maxima. */
+/* Answers the conditions on text that are open, in one reading of the body (engine_scan.c). */
+int search_scan_body(struct search *s, unsigned char *answers, struct fault *why);
+/* Where a field's or a text's place is: HEADER looks at the one, BODY at the other, TEXT at both. */
+enum text_place { TEXT_HEADER, TEXT_BODY };
+/* Takes the folded text of a message piece by piece, in order. 1: no more is wanted; < 0: `why` says. */
+typedef int (*text_put)(void *arg, enum text_place where, struct slice folded, struct fault *why);
+/* The folded text of a stored body, however long, a piece at a time. */
+int search_text_read(struct body_reader *r, text_put put, void *arg, struct fault *why);
+/* All of it at once. FAULT_LIMIT when the text outgrows the buffers' maxima. */
 int search_text_of_body(struct body_reader *r, struct search_text *out, struct fault *why);
 /* Fills candidate.texts where the index knows the answer (engine_index.c). */
 int index_narrow(struct search *s, struct fault *why);

@@ -1,4 +1,5 @@
 /* engine_search_test.c - SEARCH: a truth table (RFC 9051 6.4.4), and the index against reading everything. */
+#include "mailbox/engine_search.h"
 #include "mailbox/engine_test_util.h"
 
 #include "base/encode.h"
@@ -204,6 +205,55 @@ TEST(engine_search, reads_large_bodies)
     CHECK(box_append(t, &b, "INBOX", arena_printf(t->arena, "Content-Type: x/y\r\nContent-Transfer-Encoding: base64\r\n\r\n%.*s", SLICE(text)), 0));
     CHECK_STR("1:2", found(t, &b, TEXT(SEARCH_BODY, "needle")).p);
     CHECK_STR("2", found(t, &b, TEXT(SEARCH_BODY, "needle in")).p);
+}
+
+/* What is read in pieces is the text that rendering the whole message gives. */
+static void check_text(struct test *t, struct box *b, struct slice message)
+{
+    struct search_text want = { BUF_INIT(SEARCH_TEXT_MAX), BUF_INIT(SEARCH_TEXT_MAX) };
+    struct search_text got = { BUF_INIT(SEARCH_TEXT_MAX), BUF_INIT(SEARCH_TEXT_MAX) };
+    struct body_reader r;
+    struct fault why = { 0 };
+    int64_t body = 0;
+
+    CHECK(box_append(t, b, "INBOX", message, 0));
+    CHECK_OK(db_get(b->e, &body, &why, "SELECT max(id) FROM bodies  "), &why);
+    body_reader_init(&r, b->e);
+    CHECK_OK(body_reader_open(&r, body, &why), &why);
+    CHECK_OK(search_text_of_body(&r, &got, &why), &why);
+    CHECK_INT(0, search_text_render(message, &want));
+    CHECK(slice_equal(buf_slice(&want.header), buf_slice(&got.header)));
+    CHECK(slice_equal(buf_slice(&want.body), buf_slice(&got.body)));
+    body_reader_close(&r);
+    buf_free(&want.header);
+    buf_free(&want.body);
+    buf_free(&got.header);
+    buf_free(&got.body);
+}
+
+TEST(engine_search, reads_in_pieces_what_the_whole_says)
+{
+    static const char *const charsets[] = { "utf-8", "klingon", "iso-8859-1", "shift_jis", "utf-16le", "iso-2022-jp" };
+    static const char *const encodings[] = { "8bit", "quoted-printable", "base64" };
+    AUTO(box_free) struct box b;
+    const size_t n = 500000;
+    char *raw = arena_alloc(t->arena, n);
+
+    REQUIRE(box_new(t, &b));
+    for (size_t i = 0; i < COUNT(charsets) * COUNT(encodings); i++) {
+        bool is_clean = i % 2 == 0;
+        for (size_t j = 0; j < n; j++)      /* lines; characters of several bytes; some rows with junk */
+            raw[j] = j % 70 == 69 ? '\n' : is_clean ? "a\xC3\xA9=4 zB\xE2\x82\xAC"[j % 70 % 11] : (char)(1 + random_below(255));
+        struct slice body = i / COUNT(charsets) == 2 ? base64_lines(t->arena, slice_make(raw, n)) : slice_make(raw, n);
+        struct slice part = arena_printf(t->arena, "Content-Type: text/plain; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
+                                         charsets[i % COUNT(charsets)], encodings[i / COUNT(charsets)]);
+        const struct slice message[] = {
+            LIT("Subject: =?utf-8?q?caf=C3=A9?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"), part, body,
+            LIT("\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: Inner\r\n\r\ninner text\r\n--b\r\n"
+                "Content-Type: x/y; name=File.bin\r\n\r\nno text\r\n--b--\r\n"),
+        };
+        check_text(t, &b, arena_concat(t->arena, message, COUNT(message)));
+    }
 }
 
 TEST(engine_search, segments_follow_their_bodies)

@@ -20,7 +20,7 @@ static const struct { const char *name, *iconv; } aliases[] = {
     { "x-euc-jp", "EUC-JP" }, { "x-user-defined", "CP1252" }, { "iso-2022-jp", "ISO-2022-JP-3" }, { "cp-850", "CP850" },
 };
 
-enum charset_way { WAY_UTF8, WAY_LATIN, WAY_ASCII, WAY_ICONV };
+enum charset_way { WAY_UTF8, WAY_LATIN, WAY_ASCII, WAY_ICONV };       /* WAY_ASCII: unknown */
 
 /* windows-1252, 0x80..0x9F; 0 has no meaning there. */
 static const uint16_t latin_high[32] = {
@@ -148,11 +148,15 @@ static int flush_iconv(iconv_t cd, struct buf *out)
     return append_utf8(slice_make(piece, (size_t)(to - piece)), out);
 }
 
-static int append_iconv(iconv_t cd, struct slice in, struct buf *out)
+/* Takes all of `in`, or, when more is to come (`rest` is not NULL), all but the beginning of a last character. */
+static int append_iconv(iconv_t cd, struct slice in, struct buf *out, struct slice *rest)
 {
     char *from = (char *)(uintptr_t)in.p;            /* iconv does not write there */
     size_t left = in.n;
     char piece[PIECE];
+
+    if (rest)
+        *rest = SLICE_NONE;
 
     while (left > 0) {
         char *to = piece;
@@ -164,6 +168,10 @@ static int append_iconv(iconv_t cd, struct slice in, struct buf *out)
             return -1;
         if (err == E2BIG && (left < before || to > piece))
             continue;
+        if (err == EINVAL && rest) {
+            *rest = slice_make(from, left);
+            return 0;
+        }
         if (err) {
             if (buf_append(out, REPLACEMENT) < 0)
                 return -1;
@@ -171,7 +179,7 @@ static int append_iconv(iconv_t cd, struct slice in, struct buf *out)
             left--;
         }
     }
-    return flush_iconv(cd, out);
+    return rest ? 0 : flush_iconv(cd, out);
 }
 
 int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
@@ -188,9 +196,149 @@ int charset_to_utf8(struct slice charset, struct slice in, struct buf *out)
     cd = way == WAY_ICONV ? iconv_open("UTF-8", name) : (iconv_t)-1;
     if (cd == (iconv_t)-1)
         return slice_is_utf8(in) ? buf_append(out, in) : append_latin(in, out);
-    r = append_iconv(cd, in, out);
+    r = append_iconv(cd, in, out, NULL);
     (void)iconv_close(cd);
     return r;
+}
+
+/* ---- in pieces ------------------------------------------------------------------------------------------------------ */
+
+/* Bytes at the end that may be the beginning of a character. */
+static size_t unfinished_utf8(struct slice in)
+{
+    for (size_t back = 1; back <= 3 && back <= in.n; back++) {
+        unsigned char c = (unsigned char)in.p[in.n - back];
+        size_t len = c < 0xC2 || c > 0xF4 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+
+        if (len > 0)
+            return len > back ? back : 0;
+        if (c < 0x80)
+            return 0;
+    }
+    return 0;
+}
+
+bool charset_is_guessed(struct slice charset)
+{
+    struct charset_stream s;
+    bool guessed;
+
+    charset_stream_begin(&s, charset, true);
+    guessed = s.guessed;
+    charset_stream_end(&s);
+    return guessed;
+}
+
+void charset_stream_begin(struct charset_stream *s, struct slice charset, bool is_utf8)
+{
+    char name[CHARSET_NAME_MAX];
+    iconv_t cd;
+
+    *s = (struct charset_stream){ .way = (int)find_way(charset, name) };
+    if (s->way == WAY_ICONV) {
+        cd = iconv_open("UTF-8", name);
+        if (cd == (iconv_t)-1)
+            s->way = WAY_ASCII;
+        else
+            s->cd = cd;
+    }
+    s->guessed = s->way == WAY_ASCII;
+    if (s->guessed)
+        s->way = is_utf8 ? WAY_UTF8 : WAY_LATIN;
+}
+
+void charset_stream_end(struct charset_stream *s)
+{
+    if (s->cd)
+        (void)iconv_close(s->cd);
+    s->cd = NULL;
+    s->held_count = 0;
+}
+
+static void hold(struct charset_stream *s, struct slice rest)
+{
+    memmove(s->held, rest.p, rest.n);
+    s->held_count = rest.n;
+}
+
+/* One piece without anything held before it. */
+static int feed_piece(struct charset_stream *s, struct slice in, struct buf *out)
+{
+    struct slice rest;
+    size_t keep;
+
+    if (s->way == WAY_LATIN)
+        return append_latin(in, out);
+    if (s->way == WAY_ICONV) {
+        if (append_iconv(s->cd, in, out, &rest) < 0)
+            return -1;
+        if (rest.n > sizeof(s->held))            /* no character is that long */
+            return append_iconv(s->cd, rest, out, NULL);
+        hold(s, rest);
+        return 0;
+    }
+    keep = unfinished_utf8(in);
+    if (append_utf8(slice_head(in, in.n - keep), out) < 0)
+        return -1;
+    hold(s, slice_tail(in, in.n - keep));
+    return 0;
+}
+
+int charset_stream_feed(struct charset_stream *s, struct slice in, struct buf *out)
+{
+    while (s->held_count > 0 && in.n > 0) {      /* byte by byte until the character is whole */
+        char joined[sizeof(s->held) + 1];
+        size_t n = s->held_count + 1;
+
+        memcpy(joined, s->held, s->held_count);
+        joined[s->held_count] = in.p[0];
+        s->held_count = 0;
+        in = slice_tail(in, 1);
+        if (feed_piece(s, slice_make(joined, n), out) < 0)
+            return -1;
+    }
+    return in.n > 0 ? feed_piece(s, in, out) : 0;
+}
+
+int charset_stream_finish(struct charset_stream *s, struct buf *out)
+{
+    struct slice held = slice_make(s->held, s->held_count);
+    int r = 0;
+
+    if (s->way == WAY_ICONV)
+        r = append_iconv(s->cd, held, out, NULL);
+    else if (s->way == WAY_UTF8)
+        r = append_utf8(held, out);
+    charset_stream_end(s);
+    return r;
+}
+
+void utf8_check_feed(struct utf8_check *c, struct slice in)
+{
+    while (!c->bad && in.n > 0) {
+        char joined[8];
+        size_t n = c->held_count, keep;
+        struct slice all = in;
+
+        if (n > 0) {                             /* what was held, with a few bytes more */
+            size_t take = in.n < 3 ? in.n : 3;
+            memcpy(joined, c->held, n);
+            memcpy(joined + n, in.p, take);
+            all = slice_make(joined, n + take);
+            in = slice_tail(in, take);
+        } else {
+            in = SLICE_NONE;
+        }
+        keep = unfinished_utf8(all);
+        c->bad = !slice_is_utf8(slice_head(all, all.n - keep));
+        memcpy(c->held, all.p + all.n - keep, keep);
+        c->held_count = keep;
+    }
+}
+
+bool utf8_check_finish(const struct utf8_check *c)
+{
+    return !c->bad && c->held_count == 0;
 }
 
 bool charset_is_known(struct slice charset)

@@ -34,15 +34,26 @@ static void append_filename(const struct mime_part *part, struct buf *out)
     (void)buf_append_char(out, '\n');
 }
 
+int mime_render_part_head(const struct mime_part *root, const struct mime_part *part, struct slice message, struct buf *out)
+{
+    if (part != root && part->parent && part->parent->kind == MIME_MESSAGE)
+        (void)mime_render_header_text(slice_sub(message, part->header_at, part->header_len), out);
+    append_filename(part, out);
+    return out->overflowed ? -1 : 0;
+}
+
+bool mime_is_searched(const struct mime_part *part)
+{
+    return part->kind == MIME_LEAF && mime_is_type(part, "text", NULL);
+}
+
 int mime_render_search_text(const struct mime_part *root, struct slice message, enum mime_text_scope scope, struct buf *out)
 {
     for (const struct mime_part *part = root; part; part = mime_next_part(part)) {
-        bool is_root = part == root || (part->parent && part->parent->kind == MIME_MESSAGE);
-
-        if (is_root && (part != root || scope == MIME_TEXT_ALL))
+        if (part == root && scope == MIME_TEXT_ALL)
             (void)mime_render_header_text(slice_sub(message, part->header_at, part->header_len), out);
-        append_filename(part, out);
-        if (part->kind == MIME_LEAF && mime_is_type(part, "text", NULL)) {
+        (void)mime_render_part_head(root, part, message, out);
+        if (mime_is_searched(part)) {
             (void)mime_decode_text(part, message, out);
             (void)buf_append_char(out, '\n');
         }

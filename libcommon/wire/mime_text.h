@@ -38,6 +38,10 @@ enum mime_text_scope { MIME_TEXT_BODY, MIME_TEXT_ALL };
 /* What SEARCH BODY (MIME_TEXT_BODY: every text part and the headers of attached messages) or TEXT (also the header) looks
  * at: decoded UTF-8, one piece per line group, pieces parted by "\n". HTML stays source text; attachment names are in.     */
 int mime_render_search_text(const struct mime_part *root, struct slice message, enum mime_text_scope scope, struct buf *out);
+/* That text in the order of parts, for who reads bodies in pieces: what stands in front of a part's own text, and whether there is one
+ * (then a "\n" follows it). */
+int mime_render_part_head(const struct mime_part *root, const struct mime_part *part, struct slice message, struct buf *out);
+bool mime_is_searched(const struct mime_part *part);
 /* "Name: decoded value\n" of every field of a header. */
 int mime_render_header_text(struct slice header, struct buf *out);
 /* First `chars` characters (not bytes) of readable text: plain text preferred, tags of HTML removed, white space joined
