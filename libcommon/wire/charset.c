@@ -257,7 +257,8 @@ void charset_stream_end(struct charset_stream *s)
 
 static void hold(struct charset_stream *s, struct slice rest)
 {
-    memmove(s->held, rest.p, rest.n);
+    if (rest.n > 0)
+        memmove(s->held, rest.p, rest.n);
     s->held_count = rest.n;
 }
 
