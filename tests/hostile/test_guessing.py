@@ -1,5 +1,6 @@
 """test_guessing.py - who guesses passwords learns nothing about names, is slowed, then refused; others get in meanwhile."""
 import base64
+import http.client
 import threading
 import time
 
@@ -26,6 +27,24 @@ def smtp_try(source, user, password):
         return text, time.monotonic() - from_s
 
 
+def api_ask(source, user, password):
+    """Status, the words of the answer, seconds."""
+    c = http.client.HTTPConnection("127.0.0.1", hostile.port("API_PORT"), timeout=60, source_address=(source, 0))
+    token = base64.b64encode(f"{user}:{password}".encode()).decode()
+    from_s = time.monotonic()
+    c.request("GET", "/v1/account", headers={"Authorization": "Basic " + token})
+    answer = c.getresponse()
+    text = answer.read()
+    took = time.monotonic() - from_s
+    c.close()
+    return answer.status, text, took
+
+
+def api_try(source, user, password):
+    status, text, took = api_ask(source, user, password)
+    return (b"OK " if status == 200 else b"%d " % status) + text, took
+
+
 def disable(user):
     import subprocess
     command = f". {hostile.STATE}/daemon.env; exec {hostile.ENV['BUILD_DIR']}/bin/fectl alias disable {user}"
@@ -35,7 +54,7 @@ def disable(user):
 def test_names_stay_unknown():
     disable("u18@bench.test")
     who = {"known": "u3@bench.test", "unknown": "nobody@bench.test", "elsewhere": "u3@no-such-domain.test", "disabled": "u18@bench.test", "odd": "@"}
-    for attempt, net in ((imap_try, 1), (smtp_try, 2)):
+    for attempt, net in ((imap_try, 1), (smtp_try, 2), (api_try, 3)):
         words, times = {}, {name: [] for name in who}
         for i in range(SAMPLES):
             for j, (name, user) in enumerate(who.items()):
@@ -46,6 +65,24 @@ def test_names_stay_unknown():
         assert len({text for texts in words.values() for text in texts}) == 1, words
         medians = {name: hostile.median(t) for name, t in times.items()}
         assert max(medians.values()) <= 1.2 * min(medians.values()), medians
+
+
+def test_tokens_are_not_found_by_time_or_words():
+    """A token that is nearly right, one that is not, one of another length: the same words, the same time within the noise."""
+    token = hostile.ENV["ADMIN_TOKEN"]
+    tries = {"first": ("0" if token[0] != "0" else "1") + token[1:], "last": token[:-1] + ("0" if token[-1] != "0" else "1"), "short": "x", "long": token * 4}
+    words, times = set(), {name: [] for name in tries}
+    for _ in range(20):
+        for name, guess_ in tries.items():
+            status, text, took = api_ask("127.0.0.1", guess_, "")
+            assert status == 401
+            words.add(text)
+            times[name].append(took)
+    assert len(words) == 1, words
+    medians = {name: hostile.median(t) for name, t in times.items()}
+    assert max(medians.values()) <= 1.2 * min(medians.values()) + 0.001, medians
+    assert token not in hostile.logs()
+    assert api_ask("127.0.0.1", token, "")[0] == 200
 
 
 def guess(attempt, source, out):
@@ -60,7 +97,8 @@ def guess(attempt, source, out):
 
 def test_a_guesser_is_refused_and_others_are_not():
     out = {}
-    threads = [threading.Thread(target=guess, args=(imap_try, "127.0.0.4", out)), threading.Thread(target=guess, args=(smtp_try, "127.0.0.5", out))]
+    threads = [threading.Thread(target=guess, args=(imap_try, "127.0.0.4", out)), threading.Thread(target=guess, args=(smtp_try, "127.0.0.5", out)),
+               threading.Thread(target=guess, args=(api_try, "127.0.0.8", out))]
     hostile.WAIT_S = 30
     for t in threads:
         t.start()
@@ -71,7 +109,7 @@ def test_a_guesser_is_refused_and_others_are_not():
     for source, (n, answer) in out.items():
         assert n == FAILURES_MAX, (source, n)
         assert not answer.startswith((b"OK", b"235")), (source, answer)
-    assert len(out) == 2
+    assert len(out) == 3
     assert imap_try("127.0.0.3", "u4@bench.test", "pass")[0].startswith(b"OK")
 
 
