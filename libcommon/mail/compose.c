@@ -411,6 +411,37 @@ int compose_body(const struct compose *m, compose_sink sink, void *arg, struct f
     return r;
 }
 
+/* ---- what stands in a part's header as it is ---------------------------------------------------------------------- */
+
+/* RFC 2045 5.1: type/subtype, maybe with parameters, in printable ASCII. */
+static bool is_type(struct slice s)
+{
+    ptrdiff_t slash = slice_find_char(s, '/');
+
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < 32 || s.p[i] > 126)
+            return false;
+    return s.n == 0 || (slash > 0 && (size_t)slash + 1 < s.n && s.n <= COMPOSE_TYPE_MAX);
+}
+
+static bool is_word(struct slice s, size_t most)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= 32 || s.p[i] > 126 || s.p[i] == '<' || s.p[i] == '>' || s.p[i] == ';' || s.p[i] == '"')
+            return false;
+    return s.n <= most;
+}
+
+static int check_parts(const struct compose_part *parts, size_t count, struct fault *why)
+{
+    if (count > COMPOSE_PARTS_MAX)
+        return fault_set(why, FAULT_LIMIT, "more than %d parts", COMPOSE_PARTS_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (!is_type(parts[i].type) || !is_word(parts[i].cid, COMPOSE_CID_MAX) || !is_safe_value(parts[i].filename) || parts[i].filename.n > COMPOSE_NAME_MAX)
+            return fault_set(why, FAULT_INVALID, "part %zu has a name, type or id that may not stand in a header", i + 1);
+    return 0;
+}
+
 static int append_given(const struct compose *m, struct buf *out, struct fault *why)
 {
     const struct { const char *name; struct slice value; } fields[] = {
@@ -428,6 +459,10 @@ int compose_header(const struct compose *m, struct arena *a, struct slice *out, 
 {
     AUTO(buf_free) struct buf text = BUF_INIT(HEADER_BYTES_MAX * 2);
 
+    if (!is_word(m->ical_method, COMPOSE_CID_MAX))
+        return fault_set(why, FAULT_INVALID, "not a method");
+    if (check_parts(m->attachments, m->attachment_count, why) < 0 || check_parts(m->alternatives, m->alternative_count, why) < 0)
+        return -1;
     if (append_given(m, &text, why) < 0 || (m->subject.p != NULL && append_field(&text, a, LIT("Subject"), m->subject, why) < 0))
         return -1;
     for (size_t i = 0; i < m->header_count; i++)

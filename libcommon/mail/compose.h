@@ -16,6 +16,9 @@
 #define COMPOSE_PARTS_MAX   100                /* attachments and alternatives */
 #define COMPOSE_HEADERS_MAX 100                /* of the caller's own */
 #define COMPOSE_VALUE_MAX   8192               /* bytes of one header value */
+#define COMPOSE_TYPE_MAX    200
+#define COMPOSE_CID_MAX     200
+#define COMPOSE_NAME_MAX    1000               /* bytes of a file's name */
 #define COMPOSE_BOUNDARY_BYTES 32
 
 struct compose_header { struct slice name, value; };

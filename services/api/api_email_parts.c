@@ -275,7 +275,7 @@ static const char *read_list(struct api_call *c, struct email_draft *d, const ch
         return "ATTACHMENTS_MUST_BE_ARRAY";
     if (json_array_size(list) + files > COMPOSE_PARTS_MAX)
         return "TOO_MANY_FILES";
-    *out = ARENA_ARRAY(c->arena, struct compose_part, json_array_size(list) + files + 1);
+    *out = ARENA_ARRAY(c->arena, struct compose_part, COMPOSE_PARTS_MAX + 1);
     json_array_foreach((json_t *)(uintptr_t)list, i, one)
         if (wrong == NULL)
             wrong = read_part(c, d, one, &(*out)[(*count)++]);
@@ -309,6 +309,63 @@ static const char *read_ical(struct api_call *c, struct email_draft *d)
     return NULL;
 }
 
+/* ---- pictures inside the HTML ----------------------------------------------------------------------------------------- */
+
+struct data_url { struct slice before, type, base64; };
+
+/* The next src="data:image/...;base64,..." of *rest, taken off with what stands before it. */
+static bool next_data_url(struct slice *rest, struct data_url *out)
+{
+    size_t from = 0;
+    ptrdiff_t at;
+
+    while ((at = slice_find(slice_tail(*rest, from), LIT("data:image/"))) >= 0) {
+        size_t begin = from + (size_t)at;
+        char quote = begin > 0 ? rest->p[begin - 1] : ' ';
+        struct slice url = slice_tail(*rest, begin + 5);
+        ptrdiff_t end = quote == '"' || quote == '\'' ? slice_find_char(url, quote) : -1, mark;
+
+        from = begin + 1;
+        if (end < 0)
+            continue;
+        url = slice_head(url, (size_t)end);
+        mark = slice_find(url, LIT(";base64,"));
+        if (mark < 0 || !is_type(slice_head(url, (size_t)mark)))
+            continue;
+        *out = (struct data_url){ .before = slice_head(*rest, begin), .type = slice_head(url, (size_t)mark), .base64 = slice_tail(url, (size_t)mark + 8) };
+        *rest = slice_tail(*rest, begin + 5 + (size_t)end);
+        return true;
+    }
+    return false;
+}
+
+static const char *attach_data_urls(struct api_call *c, struct email_draft *d, struct compose_part *parts, size_t room, size_t *count)
+{
+    AUTO(buf_free) struct buf html = BUF_INIT(EMAIL_BODY_BYTES_MAX);
+    struct slice rest = d->compose.html;
+    struct data_url url;
+
+    for (size_t n = 0; next_data_url(&rest, &url); n++) {
+        struct email_content *k;
+
+        if (n == room)
+            return "TOO_MANY_FILES";
+        k = content_new(c, d);
+        k->coding = CODING_BASE64;
+        k->text = url.base64;
+        parts[*count] = (struct compose_part){ .type = url.type, .cid = arena_printf(c->arena, "%s@%s", object_id_new().s, c->api->config->smtp_host),
+                                               .is_inline = true, .pull = pull_decoded, .arg = k };
+        (void)buf_append(&html, url.before);
+        (void)buf_printf(&html, "cid:%.*s", SLICE(parts[*count].cid));
+        (*count)++;
+    }
+    if (html.n == 0)
+        return NULL;
+    (void)buf_append(&html, rest);
+    d->compose.html = arena_copy(c->arena, buf_slice(&html));
+    return NULL;
+}
+
 const char *email_parts_read(struct api_call *c, const struct email_body *body, struct email_draft *d)
 {
     struct compose_part *alternatives, *attachments;
@@ -323,6 +380,8 @@ const char *email_parts_read(struct api_call *c, const struct email_body *body, 
         return wrong;
     for (size_t i = 0; i < body->file_count; i++)
         add_file(c, body, d, &body->files[i], &attachments[count++]);
+    if (api_bool(c, "attachDataUrls", false) && (wrong = attach_data_urls(c, d, attachments, COMPOSE_PARTS_MAX - count, &count)) != NULL)
+        return wrong;
     d->compose.alternatives = alternatives;
     d->compose.alternative_count = alternative_count;
     d->compose.attachments = attachments;

@@ -260,6 +260,7 @@ static const struct api_param create_params[] = {
     { "icalEvent", API_ANY, false, false, "an invitation: {method, content, encoding}" },
     { "encoding", API_STRING, false, false, "of text and html: utf-8 (default), base64 or hex" },
     { "textEncoding", API_STRING, false, false, "quoted-printable or base64; default: whichever is shorter" },
+    { "attachDataUrls", API_BOOLEAN, false, false, "pictures inside the HTML (data:image/...) become parts of the message" },
     { "priority", API_STRING, false, false, "high, normal or low" },
     { "headers", API_ANY, false, false, "more fields: an object, or an array of {key, value}" },
     { "list", API_OBJECT, false, false, "List-* fields: help, unsubscribe, unsubscribePost, subscribe, post, owner, archive, id" },

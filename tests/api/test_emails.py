@@ -300,6 +300,38 @@ def test_a_switched_off_alias(owner, domain):
     assert api("POST", "/v1/emails", token=owner[1], json={"from": address, "to": FRIEND, "text": "x"}).status == 400
 
 
+def test_a_catch_all_password_sends_as_anybody_and_reads_nothing(owner, sender, domain):
+    made = api("POST", "/v1/domains/%s/catch-all-passwords" % domain, token=owner[1]).json
+    for user in ("*@" + domain, "anything@" + domain):
+        auth = (user, made["password"])
+        got = api("POST", "/v1/emails", auth=auth, json={"from": "Whoever <whoever@%s>" % domain, "to": FRIEND, "text": "x", "date": later()})
+        assert got.status == 200 and "alias" not in got.json and got.json["envelope"]["from"] == "whoever@" + domain
+        assert api("POST", "/v1/emails", auth=auth, json={"from": "u1@bench.test", "to": FRIEND}).status == 403
+        assert api("GET", "/v1/emails", auth=auth).status == 401
+        assert api("GET", "/v1/emails/" + got.json["id"], auth=auth).status == 401
+        assert api("DELETE", "/v1/emails/" + got.json["id"], auth=auth).status == 401
+    assert api("POST", "/v1/emails", auth=("*@" + domain, made["password"]), json={"to": FRIEND, "text": "x"}).status == 400
+    got = api("POST", "/v1/emails", auth=("some@" + domain, made["password"]), json={"to": FRIEND, "text": "x", "date": later()})
+    assert got.status == 200 and got.json["envelope"]["from"] == "some@" + domain
+    assert api("GET", "/v1/emails/" + got.json["id"], token=owner[1]).status == 200
+
+
+def test_a_domain_that_may_not_send(owner):
+    name = api("POST", "/v1/domains", token=owner[1], json={"domain": unique("mute") + ".test"}).json["name"]
+    assert api("POST", "/v1/emails", token=owner[1], json={"from": "a@" + name, "to": FRIEND, "text": "x"}).status == 403
+
+
+def test_pictures_in_the_text_become_parts(box):
+    picture = base64.b64encode(b"GIF89a...").decode()
+    html = '<img src="data:image/gif;base64,%s"><img src=\'data:image/png;base64,%s\'><a href="data:text/html,x">' % (picture, picture)
+    m = parsed(send(box, html=html, attachDataUrls=True))
+    parts = [p for p in m.walk() if p["Content-ID"]]
+    assert [p.get_content_type() for p in parts] == ["image/gif", "image/png"] and all(p.get_payload(decode=True) == b"GIF89a..." for p in parts)
+    text = m.get_body(("html",)).get_content()
+    assert all("cid:" + p["Content-ID"][1:-1] in text for p in parts) and "base64" not in text and "data:text/html,x" in text
+    assert "base64," in parsed(send(box, html=html)).get_body(("html",)).get_content()
+
+
 @pytest.mark.parametrize("body", [
     {"to": ""}, {"to": "not an address"}, {"to": ["a@b.test"] * 2 + ["%d@b.test" % i for i in range(50)]}, {"to": "no-reply@outside.test"},
     {"to": "a@b.test\r\nBcc: x@y.test"}, {"subject": "a\r\nBcc: x@y.test"}, {"headers": {"X-A": "b\nBcc: c"}}, {"headers": {"X A": "b"}}, {"headers": {"From": "x@y.test"}},
