@@ -388,18 +388,85 @@ int dns_query(struct slice name, enum dns_type type, struct arena *in, struct de
     return query(cached.context, name, type, in, until, out, why);
 }
 
+/* Making a resolver and ending one wait for its thread: done on the file pool, else the loop would. */
+struct fresh_work {
+    struct offload offload;
+    struct ub_ctx *context;
+    struct fault why;
+};
+
+static void fresh_free(struct fresh_work *w)
+{
+    if (w->context != NULL)
+        ub_ctx_delete(w->context);
+    free(w);
+}
+
+static void fresh_discard(struct offload *work)
+{
+    fresh_free(CONTAINER_OF(work, struct fresh_work, offload));
+}
+
+static void fresh_open(struct offload *work)
+{
+    struct fresh_work *w = CONTAINER_OF(work, struct fresh_work, offload);
+    struct first first = { .context = ub_ctx_create(), .error = UB_INITFAIL };
+
+    if (first.context != NULL && context_set(first.context, &ours, &w->why) == 0)
+        (void)first_query(&first);
+    if (first.error == 0)
+        w->context = first.context;
+    else if (first.context != NULL)
+        ub_ctx_delete(first.context);
+}
+
+static void fresh_close(struct offload *work)
+{
+    struct fresh_work *w = CONTAINER_OF(work, struct fresh_work, offload);
+
+    ub_ctx_delete(w->context);
+    w->context = NULL;
+}
+
+/* On failure *w is no longer the caller's. */
+static int fresh_run(struct fresh_work *w, void (*run)(struct offload *work), struct deadline until, struct fault *why)
+{
+    w->offload = (struct offload){ .run = run, .discard = fresh_discard };
+    return offload_run(OFFLOAD_FILE, &w->offload, until, why);
+}
+
+static int fresh_ask(struct ub_ctx *context, struct slice name, enum dns_type type, struct arena *in, struct deadline until,
+                     struct dns_answer *out, struct fault *why)
+{
+    struct resolver r = { .context = context };
+    int result;
+
+    if (context == NULL || answers_watch(&r, why) < 0)
+        return fault_set(why, FAULT_UNAVAILABLE, "no resolver of its own for this query");
+    result = query(context, name, type, in, until, out, why);
+    uv_close((uv_handle_t *)r.poll_handle, poll_closed);
+    return result;
+}
+
 int dns_query_fresh(struct slice name, enum dns_type type, struct arena *in, struct deadline until, struct dns_answer *out,
                     struct fault *why)
 {
-    struct resolver fresh = { 0 };
-    int r;
+    struct fresh_work *w;
+    struct fault ignored;
+    int r = -1;
 
     if (cached.context == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "no resolver");
-    if (resolver_open(&fresh, &ours, why) < 0)
-        return fault_set(why, FAULT_UNAVAILABLE, "no resolver of its own for this query");
-    r = query(fresh.context, name, type, in, until, out, why);
-    resolver_close(&fresh);
+    w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        abort();
+    queries++;                         /* the options stay meanwhile */
+    if (fresh_run(w, fresh_open, until, why) == 0) {
+        r = fresh_ask(w->context, name, type, in, until, out, why);
+        if (w->context == NULL || fresh_run(w, fresh_close, DEADLINE_NEVER, &ignored) == 0)
+            fresh_free(w);
+    }
+    queries--;
     return r;
 }
 
