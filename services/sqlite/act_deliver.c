@@ -223,14 +223,22 @@ static bool can_store_now(const struct delivering *d)
     return d->box->engine != NULL && !d->box->draining && d->box->sealing == 0 && sealed_count(server.sealed, d->alias) == 0;
 }
 
-static int deliver(struct delivering *d, bool *sealed, struct fault *why)
+/* The sender tries again and finds the mailbox as it is then. What is sealed to a key that was replaced could never be read. */
+static int refuse_now(const struct delivering *d, struct fault *why)
 {
-    uint64_t file_bytes;
-
     if (d->box->deleting > 0)
         return fault_set(why, FAULT_UNAVAILABLE, "the mailbox is being deleted");
     if (d->box->knows_key && !secret_equal(d->public_key, slice_make(d->box->sealing_key, sizeof(d->box->sealing_key))))
         return fault_set(why, FAULT_UNAVAILABLE, "the mailbox has another public key now");
+    return 0;
+}
+
+static int deliver(struct delivering *d, bool *sealed, struct fault *why)
+{
+    uint64_t file_bytes;
+
+    if (refuse_now(d, why) < 0)
+        return -1;
     if (!box_file_exists(d->alias, &file_bytes)) {
         if (d->box->engine != NULL)
             return fault_set(why, FAULT_CORRUPT, "the mailbox file is missing");
@@ -243,7 +251,7 @@ static int deliver(struct delivering *d, bool *sealed, struct fault *why)
         return deliver_sealed(d, file_bytes, why);
     if (deliver_open(d, why) == 0)
         return 0;
-    if (why->code != FAULT_CLOSED || d->box->deleting > 0 || !box_file_exists(d->alias, &file_bytes))
+    if (why->code != FAULT_CLOSED || refuse_now(d, why) < 0 || !box_file_exists(d->alias, &file_bytes))
         return -1;
     *sealed = true;                            /* locked while it waited */
     return deliver_sealed(d, file_bytes, why);

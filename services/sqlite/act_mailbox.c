@@ -42,6 +42,22 @@ static int create_run(void *arg, struct fault *why)
     return 0;
 }
 
+static int create_locked(struct box *b, struct creating *c, struct fault *why)
+{
+    unsigned char was[sizeof(b->sealing_key)];
+    bool knew = b->knows_key;
+
+    /* before the file is there: from its first instant on, nothing sealed to an earlier mailbox's key is taken */
+    memcpy(was, b->sealing_key, sizeof(was));
+    memcpy(b->sealing_key, c->public_key.p, sizeof(b->sealing_key));
+    b->knows_key = true;
+    if (deleted_finish(slice_of(b->alias_id), why) == 0 && pool_run(OFFLOAD_DB, create_run, c, why) == 0)
+        return 0;
+    memcpy(b->sealing_key, was, sizeof(was));
+    b->knows_key = knew;
+    return -1;
+}
+
 /* Two at once for one alias would build the same file. */
 static int create_alone(struct box *b, struct creating *c, struct fault *why)
 {
@@ -49,13 +65,7 @@ static int create_alone(struct box *b, struct creating *c, struct fault *why)
 
     if (fiber_mutex_lock(&b->lock, DEADLINE_NEVER, why) < 0)
         return -1;
-    r = deleted_finish(slice_of(b->alias_id), why);
-    if (r == 0)
-        r = pool_run(OFFLOAD_DB, create_run, c, why);
-    if (r == 0) {
-        memcpy(b->sealing_key, c->public_key.p, sizeof(b->sealing_key));
-        b->knows_key = true;
-    }
+    r = create_locked(b, c, why);
     fiber_mutex_unlock(&b->lock);
     box_touch(b);
     return r;

@@ -3,11 +3,15 @@ import concurrent.futures
 import glob
 import os
 import re
+import sys
 
 import pytest
 
 import rest
 from rest import api, fectl, new_domain, new_user, quote, unique
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "e2e"))
+import suite  # noqa: E402
 
 
 def path(domain, alias=None, more=""):
@@ -234,6 +238,17 @@ def test_a_deleted_alias_leaves_no_mailbox(owner, domain):
     assert api("DELETE", path(domain, alias["id"]), token=owner[1]).status == 404
     again = add(owner, domain, name=alias["name"])
     assert again["id"] != alias["id"]
+
+
+def test_a_deletion_that_was_killed_is_finished_at_the_next_start(owner, domain):
+    alias = add(owner, domain, name=unique(), has_imap=True, recipients=["a@x.test"])
+    assert api("POST", path(domain, alias["id"], "/generate-password"), token=owner[1], json={}).status == 200
+    suite.end("sqlite")
+    where = "%s/mailboxes/%s.sqlite" % (rest.STATE, alias["id"])
+    os.rename(where, where + ".deleted")       # its first step
+    suite.start("sqlite")
+    suite.eventually(lambda: files_of(alias["id"]) == [], "nothing of the mailbox is left")
+    assert api("DELETE", path(domain, alias["id"]), token=owner[1]).status == 200
 
 
 def test_a_day_has_three_hundred_creations():
