@@ -40,6 +40,11 @@ def fectl(*args, stdin=None):
     return subprocess.run([BIN + "fectl", *args], env=DAEMON_ENV, input=stdin, capture_output=True, text=True, check=True).stdout
 
 
+def pid_of(daemon):
+    """Of now: a test that killed it has written down the new one."""
+    return int(read_env(STATE + "/suite.env")["PID_" + daemon])
+
+
 # ---- accounts and names that no other test has -----------------------------------------------------------------------------
 
 def unique(prefix="t"):

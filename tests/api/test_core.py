@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rest import ADMIN, PASSWORD, PORT, api, basic, check, new_mailbox, raw, unique
+from rest import ADMIN, PASSWORD, PORT, api, basic, check, new_mailbox, pid_of, raw, unique
 
 
 def whole(request, pieces=1):
@@ -191,6 +191,36 @@ def test_limits_are_told(owner):
     got = api("GET", "/v1/account", token=owner[1])
     assert int(got.headers["X-RateLimit-Limit"]) > int(got.headers["X-RateLimit-Remaining"]) >= 0
     assert int(got.headers["X-RateLimit-Reset"]) > 1_000_000_000
+
+
+# ---- large bodies ---------------------------------------------------------------------------------------------------------------
+
+def memory_kb(field):
+    with open("/proc/%d/status" % pid_of("api")) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
+
+
+def test_two_large_bodies_at_once_the_others_wait():
+    """Six of 8 MB, nothing to send in them: memory holds two, each as text and as values."""
+    box, codes = new_mailbox(), []
+    body = json.dumps({"subject": "x" * (8 << 20)}).encode()
+    assert api("GET", "/v1/account", auth=(box, PASSWORD)).status == 200
+
+    def work():
+        got = raw("POST", "/v1/emails", {"Authorization": basic(box, PASSWORD), "Content-Type": "application/json"}, body)
+        check("POST", "/v1/emails", got)
+        codes.append(got.status)
+
+    with open("/proc/%d/clear_refs" % pid_of("api"), "w") as f:
+        f.write("5")
+    before = memory_kb("VmRSS")
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert codes == [400] * 6
+    assert memory_kb("VmHWM") - before < 2 * 3 * (8 << 10) + (12 << 10), memory_kb("VmHWM") - before
 
 
 # ---- many at once --------------------------------------------------------------------------------------------------------------

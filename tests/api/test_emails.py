@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.controller import Controller
 
 import rest
-from rest import ADMIN, ENV, PASSWORD, api, fectl, new_domain, new_mailbox, new_user, raw, unique
+from rest import ADMIN, ENV, PASSWORD, api, fectl, new_domain, new_mailbox, new_user, pid_of, raw, unique
 
 WAIT_S = 20
 MX_PORT = int(ENV["MX_PORT"])
@@ -200,12 +200,12 @@ def test_bad_uploads(box):
 
 
 def rss_kb(field):
-    with open("/proc/%s/status" % ENV["PID_api"]) as f:
+    with open("/proc/%d/status" % pid_of("api")) as f:
         return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
 
 
 def forget_peak():
-    with open("/proc/%s/clear_refs" % ENV["PID_api"], "w") as f:
+    with open("/proc/%d/clear_refs" % pid_of("api"), "w") as f:
         f.write("5")
 
 
