@@ -112,7 +112,7 @@ static int start(UNUSED void *arg, struct fault *why)
 
     api.requests = metric_counter("fe_api_requests_total", "requests answered");
     api.took = metric_histogram_us("fe_api_request_seconds", "time from head to answer");
-    api.http = (struct http_server){ .handle = api_handle, .arg = &api };
+    api.http = (struct http_server){ .handle = api_handle, .arg = &api, .stall_ms = config.timeout_ms < HTTP_STALL_MS ? config.timeout_ms : 0 };
     if (open_parts(why) < 0)
         return -1;
     at.tls = api.tls;

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from rest import ADMIN, BIN, DAEMON_ENV, api, new_user
+from rest import ADMIN, BIN, DAEMON_ENV, api, basic, new_user
 
 MOST = 10
 
@@ -96,6 +96,26 @@ def test_exempt_addresses():
     s = Server(RATELIMIT_ALLOWLIST="192.0.2.1, 127.0.0.1")
     try:
         assert {get(s, token=token).status for _ in range(MOST + 5)} == {200}
+    finally:
+        s.end()
+
+
+def test_a_name_that_does_not_lead_back_exempts_nobody():
+    _, token = new_user()
+    s = Server(RATELIMIT_ALLOWLIST="localhost, friends.test")
+    try:
+        assert get(s, token=token).status == 200 and {get(s, token=token).status for _ in range(MOST + 5)} == {200, 429}
+    finally:
+        s.end()
+
+
+def test_a_body_that_stops_is_a_408():
+    s = Server(API_TIMEOUT_MS="1s")
+    try:
+        with socket.create_connection(("127.0.0.1", s.port), timeout=60) as link:
+            link.sendall(("PUT /v1/account HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+                          % basic(new_user()[1])).encode())
+            assert link.recv(65536).startswith(b"HTTP/1.1 408 ")
     finally:
         s.end()
 
