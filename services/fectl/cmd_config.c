@@ -240,7 +240,8 @@ static void secrets_check(struct check *c)
 {
     static const struct { const char *name; size_t least; bool in_compose; } row[] = {
         { "API_SECRETS", SECRET_LEAST, false }, { "SRS_SECRET", SECRET_LEAST, false }, { "HELPER_ENCRYPTION_KEY", SECRET_LEAST, false },
-        { "REDIS_PASSWORD", SECRET_LEAST, true }, { "MONGO_PASS", SECRET_LEAST, true }, { "DOMAIN", 1, true },
+        { "REDIS_PASSWORD", SECRET_LEAST, true }, { "MONGO_PASS", SECRET_LEAST, true }, { "MONGO_USER", 1, true },
+        { "DOMAIN", 1, true },
     };
     const char *uri = getenv("STORE_URI");
     bool own_mongo = value_of("MONGO_URI")[0] == '\0' && (uri == NULL || uri[0] == '\0');

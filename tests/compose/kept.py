@@ -1,4 +1,4 @@
-"""kept.py STATE count - what is in the demo mailbox: number of messages and UIDVALIDITY, one line, to be compared before and after."""
+"""kept.py STATE - what is in the demo mailbox: number of messages and UIDVALIDITY, one line, to be compared before and after."""
 import imaplib
 import ssl
 import sys
