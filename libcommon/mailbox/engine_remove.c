@@ -30,7 +30,7 @@ static int unlink_if_there(const char *path, const char *suffix, struct fault *w
 int engine_remove_begin(const char *path, struct fault *why)
 {
     static const char *const beside[] = {
-        "-wal", "-shm", "-journal", ".new", ".new-wal", ".new-shm", ".new-journal", ".rekey", ".rekey-wal", ".rekey-shm", ".rekey-journal",
+        "-wal", "-wal-damaged", "-shm", "-journal", ".new", ".new-wal", ".new-shm", ".new-journal", ".rekey", ".rekey-wal", ".rekey-shm", ".rekey-journal",
     };
     char tombstone[4200];
 

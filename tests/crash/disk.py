@@ -9,6 +9,7 @@ from suite import STATE, end, start
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SHIM, CONTROL = STATE + "/faultfs.so", STATE + "/faultfs.control"
+HITS = CONTROL + ".hits"
 
 
 def build_shim():
@@ -34,15 +35,14 @@ def without_shim(*names):
 @contextlib.contextmanager
 def failing(*rules):
     """While the block runs, calls that fit a rule fail. At least one must have."""
-    hits = CONTROL + ".hits"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(hits)
+        os.unlink(HITS)
     with open(CONTROL + ".new", "w") as f:
         f.write("".join(rule + "\n" for rule in rules))
     os.rename(CONTROL + ".new", CONTROL)
     try:
         yield
-        assert os.path.exists(hits), "no call met %s" % (rules,)
+        assert os.path.exists(HITS), "no call met %s" % (rules,)
     finally:
         os.unlink(CONTROL)
 

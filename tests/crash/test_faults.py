@@ -1,9 +1,11 @@
 """A disk that reports errors or tears writes: nothing is acknowledged that is not there after a kill, and all works again when it does."""
+import contextlib
+import os
+
 import pytest
-from disk import build_shim, failing, under_shim, without_shim
+from disk import HITS, build_shim, failing, shim_env, under_shim, without_shim
 from probe import append, count, deliver, new_run, submit
-from suite import STATE, end, eventually, imap, ok, start, subjects, user
-from disk import shim_env
+from suite import STATE, Sink, end, eventually, fectl, imap, ok, start, user
 
 KINDS = ["sync EIO", "write EIO", "write ENOSPC", "write short"]
 
@@ -86,6 +88,35 @@ def test_queue(sink, kind):
     start("smtp", **shim_env())
     start("smtp-bree", **shim_env())
     sink.get(run + " during")
+
+
+class Arming(Sink):
+    """Takes the mail, and from then on the store fails."""
+
+    def __init__(self, run, trouble):
+        super().__init__()
+        self.run, self.trouble = run, trouble
+
+    async def handle_DATA(self, server, session, envelope):
+        if self.run.encode() in envelope.content:
+            self.trouble.enter_context(failing("any EIO %s/store.sqlite" % STATE))
+        return await super().handle_DATA(server, session, envelope)
+
+
+def test_an_answer_waits_for_the_store():
+    """The remote has said 250 when the store fails: the queue runner writes it down later, and sends nothing twice."""
+    run, trouble = new_run(), contextlib.ExitStack()
+    sink = Arming(run, trouble)
+    sink.server.start()
+    try:
+        assert submit(user(8), run) == 250
+        sink.get(run)
+        eventually(lambda: os.path.exists(HITS), "the answer could not be written down")
+        trouble.close()
+        eventually(lambda: " sent " in fectl("queue", "list").splitlines()[0], "it is written down")
+        assert sink.mails.empty()
+    finally:
+        sink.server.stop()
 
 
 @pytest.mark.parametrize("kind", ["write EIO", "write ENOSPC", "write short"])
