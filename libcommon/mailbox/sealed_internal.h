@@ -48,6 +48,10 @@ struct sealed_name { char s[64]; };
 struct sealed_name sealed_segment_name(uint32_t number);
 struct sealed_name sealed_item_name(const struct sealed_id *id);
 
+/* sealed_log.c. segment_begin: with the write lock; what is written goes to a new segment from now on. */
+int sealed_segment_begin(struct sealed_log *log, struct fault *why);
+int sealed_read_at(int fd, void *out, size_t n, uint64_t at);
+
 /* sealed_crypt.c: ends the stream once seq is known; the last chunk authenticates the head. */
 int sealed_writer_finish(struct sealed_writer *w, unsigned char head[SEALED_HEAD_BYTES], struct fault *why);
 int sealed_write_all(int fd, struct slice bytes, struct fault *why);
