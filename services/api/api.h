@@ -214,6 +214,8 @@ void api_domain_changed(struct api_call *c, const char *domain_id);
  * before: a slow client must not keep the others waiting.                                                          */
 int api_big_body_begin(struct api_call *c, struct fault *why) MUST_CHECK SUSPENDS;
 void api_big_body_end(struct api_call *c);
+/* An e-mail address as it is stored: lower case, the domain in A-labels. False: none, a literal, too long. */
+bool api_email_read(struct api_call *c, struct slice given, struct slice *out);
 /* How an object of that kind looks to this caller; owned by the caller. */
 json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const json_t *document, bool in_list) SUSPENDS;      /* api_domains.c */
 json_t *api_user_json(struct api_call *c, const struct user_doc *u);                                                          /* api_account.c */

@@ -118,11 +118,14 @@ static bool is_web_url(struct slice s)
            slice_is_utf8(s) && slice_find_char(s, ' ') < 0;
 }
 
-static bool is_email(struct api_call *c, struct slice s)
+bool api_email_read(struct api_call *c, struct slice given, struct slice *out)
 {
     struct address a;
 
-    return s.n <= 254 && address_parse(c->arena, s, &a);
+    if (given.n == 0 || given.n > 254 || !address_parse(c->arena, given, &a) || a.is_literal)
+        return false;
+    *out = arena_printf(c->arena, "%.*s@%.*s", SLICE(arena_lower(c->arena, a.local)), SLICE(a.domain));
+    return true;
 }
 
 /* Only strings count, as in the original; returns false when absent or something else. */
@@ -150,9 +153,9 @@ static int read_changes(struct api_call *c, struct store_update *u)
     struct slice s;
 
     if (string_of(c, "email", &s)) {
-        if (!is_email(c, s))
+        if (!api_email_read(c, s, &s))
             return api_refuse(c, 400, "INVALID_EMAIL") + 1;
-        store_set_text(u, "email", arena_lower(c->arena, s));
+        store_set_text(u, "email", s);
     }
     if (string_of(c, "given_name", &s))
         store_set_text(u, "given_name", short_name(s));
@@ -164,9 +167,9 @@ static int read_changes(struct api_call *c, struct store_update *u)
         store_set_text(u, "avatar_url", s);
     }
     if (string_of(c, "default_forwarding_address", &s)) {
-        if (s.n > 0 && !is_email(c, s))
+        if (s.n > 0 && !api_email_read(c, s, &s))
             return api_refuse(c, 400, "INVALID_EMAIL") + 1;
-        store_set_text(u, "default_forwarding_address", arena_lower(c->arena, s));
+        store_set_text(u, "default_forwarding_address", s);
     }
     return 0;
 }

@@ -88,6 +88,10 @@ static void answer_fault(struct api_call *c, const struct fault *why)
     case FAULT_CLOSED:                         /* the client went away inside its body */
         (void)api_refuse(c, 400, "INVALID_BODY");
         break;
+    case FAULT_NOT_FOUND:                      /* gone while we looked at it */
+        (void)api_refuse(c, 404, "NOT_FOUND");
+        break;
+    case FAULT_EXISTS:
     case FAULT_CONFLICT:
         (void)api_refuse(c, 409, "CHANGED_MEANWHILE");
         break;

@@ -176,8 +176,10 @@ static json_t *responses_of(const struct api_route *r)
 
     add_ok(responses, r);
     add_errors(responses, "400 408 413 429 500 503");
-    if (strcmp(r->method, "GET") != 0 && strcmp(r->method, "DELETE") != 0)
-        add_errors(responses, "415");
+    if (strcmp(r->method, "DELETE") == 0)
+        add_errors(responses, "409");
+    else if (strcmp(r->method, "GET") != 0)
+        add_errors(responses, "409 415");
     if (r->auth != API_NOBODY)
         add_errors(responses, "401 403");
     if (strchr(r->path, ':') != NULL)

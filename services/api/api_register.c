@@ -10,7 +10,6 @@
 
 #include "account/password_rule.h"
 #include "base/encode.h"
-#include "mail/address.h"
 #include "rt/offload.h"
 
 #define TOKEN_BYTES 24
@@ -72,18 +71,6 @@ static int hash(struct api_call *c, struct slice password, struct slice *out, st
     return r;
 }
 
-/* The address as it is stored: lower case, the domain in A-labels. */
-static bool read_address(struct api_call *c, struct slice *out)
-{
-    struct slice given = api_text(c, "email");
-    struct address a;
-
-    if (given.n == 0 || given.n > 254 || !address_parse(c->arena, given, &a) || a.is_literal)
-        return false;
-    *out = arena_printf(c->arena, "%.*s@%.*s", SLICE(arena_lower(c->arena, a.local)), SLICE(a.domain));
-    return true;
-}
-
 /* NULL: a good one. */
 static const char *read_password(struct api_call *c, struct slice email, struct slice *out)
 {
@@ -116,7 +103,7 @@ static int post_account(struct api_call *c, struct fault *why)
 
     if (!c->api->config->registration_open)
         return api_refuse(c, 403, "REGISTRATION_CLOSED");
-    if (!read_address(c, &email))
+    if (!api_email_read(c, api_text(c, "email"), &email))
         return api_refuse(c, 400, "INVALID_EMAIL");
     wrong = read_password(c, email, &password);
     if (wrong != NULL)

@@ -18,7 +18,7 @@ static bool is_read(const struct api_call *c)
 void api_reply_headers(struct api_call *c)
 {
     http_set_header(c->rq, LIT("X-Response-Time"), arena_printf(c->arena, "%.3fms", (double)(clock_now_us() - c->started_us) / 1000));
-    if (!is_read(c))
+    if (!is_read(c) && c->auth != API_NOBODY)
         directory_forget(c->api->directory);   /* before the caller can ask for what it has just changed */
 }
 

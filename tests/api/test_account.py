@@ -1,7 +1,7 @@
 """GET and PUT /v1/account, by token and by mailbox password; DELETE /v1/account/api-token."""
 import pytest
 
-from rest import ADMIN, PASSWORD, api, new_mailbox, new_user
+from rest import ADMIN, PASSWORD, api, new_mailbox, new_user, unique
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,12 @@ def test_bad_values_change_nothing(owner, body):
 def test_an_address_belongs_to_one_account(owner):
     other = new_user()
     assert api("PUT", "/v1/account", token=owner[1], json={"email": other[0].upper()}).status == 400
+
+
+def test_an_address_is_kept_as_it_is_asked_for():
+    _, token = new_user()
+    name = unique("Jane")
+    assert api("PUT", "/v1/account", token=token, json={"email": " %s@Bücher.TEST " % name}).json["email"] == name.lower() + "@xn--bcher-kva.test"
 
 
 def test_long_names_are_cut_between_characters(owner):
