@@ -281,7 +281,10 @@ static bool look_at_log(const char *path, struct fault *why)
 {
     bool damaged;
 
-    return log_is_damaged(path, &damaged, why) == 0 && damaged && log_keep(path, why) == 0;
+    if (log_is_damaged(path, &damaged, why) < 0 || !damaged)
+        return false;
+    (void)log_keep(path, why);        /* without room for it there is the report */
+    return true;
 }
 
 int engine_open(const char *path, const struct secret *data_key, const struct engine_options *options,
