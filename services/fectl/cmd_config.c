@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +34,7 @@ struct check {
     struct slice programs[32];
     size_t program_count;
     struct map *names;                 /* every name some daemon reads */
+    bool was_root;                     /* as the daemons with ports below 1024 will be when they read the key first */
     struct map *told;                  /* names that already have a mistake */
     struct buf mistakes;
 };
@@ -272,6 +274,14 @@ static void ports_check(struct check *c)
     }
 }
 
+/* In a container root has no right to pass over modes. */
+static bool root_can_read(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && ((st.st_mode & S_IROTH) != 0 || (st.st_uid == 0 && (st.st_mode & S_IRUSR) != 0) || (st.st_gid == 0 && (st.st_mode & S_IRGRP) != 0));
+}
+
 static void tls_check(struct check *c, const char *prefix)
 {
     struct slice key_name = arena_printf(c->arena, "%s_SSL_KEY_PATH", prefix), cert_name = arena_printf(c->arena, "%s_SSL_CERT_PATH", prefix);
@@ -287,6 +297,8 @@ static void tls_check(struct check *c, const char *prefix)
         tell(c, cert_name, strerror(errno), arena_printf(c->arena, " (read %s as user %u)", cert, geteuid()));
     else if (access(key, R_OK) < 0)
         tell(c, key_name, strerror(errno), arena_printf(c->arena, " (read %s as user %u; chgrp 10001, chmod 640)", key, geteuid()));
+    else if (c->was_root && !root_can_read(key))
+        tell(c, key_name, "belongs to another user, root can not read it in a container; chown root ", slice_of(key));
     else if (tls_server_new(key, cert, &tls, &why) < 0)
         tell(c, key_name, why.text, SLICE_NONE);
     tls_server_unref(&tls);
@@ -357,6 +369,7 @@ static int check_all(struct check *c, struct fault *why)
 
     if (file_take(c, why) < 0 || folder_scan(c, why) < 0)
         return -1;
+    c->was_root = geteuid() == 0;
     if (process_drop_rights(arena_cstr(c->arena, slice_of(uid[0] != '\0' ? uid : "10001")), why) < 0 || names_collect(c, why) < 0)
         return -1;
     file_check(c);
