@@ -93,7 +93,7 @@ static int restrict_to_account(struct api_call *c, struct store_filter *f, struc
 static int list_filter(struct api_call *c, struct store_filter **out, struct fault *why)
 {
     struct store_filter *f = store_filter_new(c->arena);
-    struct slice domain = api_text(c, "domain"), q = api_text(c, "q"), now = slice_of(arena_cstr(c->arena, slice_of(date_format_iso(clock_wall_ms()).s)));
+    struct slice domain = api_text(c, "domain"), q = api_text(c, "q"), now = api_date(c->arena, clock_wall_ms());
     bool all = false;
     int r;
 
