@@ -4,6 +4,8 @@
  */
 #include "api.h"
 
+#include <malloc.h>
+
 #include "net/spool.h"
 
 #define LOGIN_CACHE_MS 60000u                  /* each use of a remembered login looks whether its password is still listed */
@@ -110,6 +112,7 @@ static int start(UNUSED void *arg, struct fault *why)
         .proxy_from = (const char *const *)service_common()->proxy_from, .accept = http_serve, .arg = &api.http,
     };
 
+    (void)mallopt(M_MMAP_THRESHOLD, (int)API_BODY_BYTES_MAX);    /* large bodies go back to the system at once, and grow without a copy */
     api.requests = metric_counter("fe_api_requests_total", "requests answered");
     api.took = metric_histogram_us("fe_api_request_seconds", "time from head to answer");
     api.http = (struct http_server){ .handle = api_handle, .arg = &api, .stall_ms = config.timeout_ms < HTTP_STALL_MS ? config.timeout_ms : 0 };
