@@ -52,6 +52,24 @@ static void child_unique(struct scene *s)
     }
 }
 
+#define WRAPS_ALIAS LIT("0123456789abcdef01234567")
+
+/* Until the alias has as many as it may. */
+static void child_wraps(struct scene *s)
+{
+    struct fault why = {.code = FAULT_NONE};
+
+    while (why.code != FAULT_LIMIT) {
+        struct object_id id = object_id_new();
+        AUTO(json_release) json_t *wrap = json_pack("{s:s}", "id", id.s);
+
+        if (alias_add_wrap(s->st, WRAPS_ALIAS, wrap, SLICE_NONE, 20, UNTIL, &why) == 0)
+            report(id.s);
+        else if (why.code != FAULT_LIMIT && why.code != FAULT_CONFLICT)
+            _exit(1);
+    }
+}
+
 /* Several fibers, so that groups form. */
 static void write_for_ever(void *arg)
 {
@@ -91,6 +109,7 @@ TEST(store_child, run)
         {"claim", child_claim},
         {"unique", child_unique},
         {"write", child_write},
+        {"wraps", child_wraps},
     };
     const char *name = getenv("FE_TEST_CHILD");
 
@@ -160,6 +179,35 @@ TEST(store_process, one_of_many_wins_a_unique_name)
 
     scene_fresh();
     CHECK_INT(60, run_children(t, "unique", ids, COUNT(ids)));
+}
+
+static void body_alias(struct scene *s)
+{
+    struct alias_doc a = {.id = "0123456789abcdef01234567", .name = LIT("a")};
+    struct test *t = s->t;
+    struct fault why;
+
+    CHECK_OK(alias_insert(s->st, &a, UNTIL, &why), &why);
+}
+
+static void body_alias_wraps(struct scene *s)
+{
+    AUTO(json_release) json_t *doc = NULL;
+    struct test *t = s->t;
+    struct fault why;
+
+    REQUIRE_OK(store_find_one(s->st, ALIASES, store_filter_id(s->in, WRAPS_ALIAS), NULL, UNTIL, &doc, &why), &why);
+    CHECK_INT(20, json_array_size(json_object_get(doc, "wraps")));
+}
+
+TEST(store_process, an_alias_never_has_a_password_too_many)
+{
+    static char ids[CHILDREN * 20 + 1][25];
+
+    scene_fresh();
+    scene_run(t, body_alias, NULL);
+    CHECK_INT(20, run_children(t, "wraps", ids, COUNT(ids)));
+    scene_run(t, body_alias_wraps, NULL);
 }
 
 struct survivors {
