@@ -49,11 +49,12 @@ def calm(judge, pool, request):
     """A neighbour works during the test; memory and the neighbour's waits are judged after it (hostile.Judge says how). calm["mib"] is
     what a daemon may grow."""
     allowed = {"mib": 64}
-    peak, from_s, stalled = hostile.Peak(), time.monotonic(), len(hostile.stalls())
+    judge.stalls.new()
+    peak, from_s = hostile.Peak(), time.monotonic()
     peak.start()
     yield allowed
     waits, control = judge.neighbour.between(from_s, time.monotonic())
-    grown, stalls = peak.end(), hostile.stalls()[stalled:]
+    grown, stalls = peak.end(), judge.stalls.new()
     print(f"{request.node.name}: neighbour p99 {hostile.p99(waits):.1f} ms of {len(waits)}, machine's own {hostile.p99(control):.1f}, most {max(waits, default=0):.1f}; "
           "grown MiB " + " ".join(f"{d} {g:.1f}" for d, g in grown.items() if g >= 0.1))
     if len(waits) < judge.PROBES_LEAST:

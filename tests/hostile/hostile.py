@@ -283,7 +283,7 @@ class Judge:
     PROBES_LEAST = 200
 
     def __init__(self):
-        self.neighbour = Neighbour("u20@bench.test")
+        self.neighbour, self.stalls = Neighbour("u20@bench.test"), Stalls()
         time.sleep(0.5)
         from_s = time.monotonic()
         time.sleep(1.5)
@@ -299,17 +299,27 @@ class Judge:
         return None if got <= most else f"a neighbour's p99 was {got:.1f} ms of {len(waits)} (quiet {self.quiet:.1f}, allowed {most:.1f})"
 
 
-def stalls():
-    """loop.stall events of daemons that were computing all the while."""
-    found = []
-    for path in sorted(glob.glob(STATE + "/log/*")):
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if '"loop.stall"' in line:
+class Stalls:
+    """loop.stall events of daemons that were computing all the while. Logs are read once."""
+
+    def __init__(self):
+        self.at = {}
+        self.new()
+
+    def new(self):
+        found = []
+        for path in sorted(glob.glob(STATE + "/log/*")):
+            with open(path, "rb") as file:
+                file.seek(self.at.get(path, 0))
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            self.at[path] = self.at.get(path, 0) + whole
+            for line in text[:whole].split(b"\n"):
+                if b'"loop.stall"' in line:
                     event = json.loads(line)
                     if event.get("cpu_ms", 0) >= 50:
                         found.append((event["at"], event["service"], event["fiber"], event["ms"], event["cpu_ms"]))
-    return found
+        return found
 
 
 def log(daemon):
