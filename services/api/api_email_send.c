@@ -252,6 +252,15 @@ static int queue(struct api_call *c, const struct email_body *body, struct email
     return enqueue(c, d, &who, &header, doc, why);
 }
 
+/* What was sent is in the store: a client that reads the answer slowly holds up no other large body, and no memory. */
+static void let_go(struct api_call *c, struct email_body **body)
+{
+    email_body_free(body);
+    json_release(&c->body);
+    c->body = json_object();
+    api_big_body_end(c);
+}
+
 int email_send(struct api_call *c, struct fault *why)
 {
     AUTO(email_body_free) struct email_body *body = NULL;
@@ -267,6 +276,7 @@ int email_send(struct api_call *c, struct fault *why)
     if (r != 0)
         return r < 0 ? -1 : 0;
     tell_owner(c, &doc);
+    let_go(c, &body);
     if (store_find_one(c->api->store, EMAILS, store_filter_id(c->arena, slice_of(doc.id)), NULL, c->until, &document, why) < 0)
         return -1;
     return email_reply(c, document, why);

@@ -3,6 +3,8 @@ import base64
 import datetime
 import email
 import email.policy
+import email.utils
+import http.client
 import json
 import queue
 import subprocess
@@ -411,3 +413,31 @@ def test_the_daily_limit():
             assert api("POST", "/v1/emails", token=ADMIN, json={**body, "from": "hello@demo.test"}, port=server.port).status == 200
     finally:
         server.end()
+
+
+def test_one_count_for_submission_and_this(owner, domain):
+    import smtplib
+    import ssl
+    address = "counted@" + domain
+    fectl("alias", "add", address, "--imap")
+    fectl("alias", "password", address, "--password-stdin", stdin=PASSWORD + "\n")
+    context = ssl.create_default_context(cafile=rest.STATE + "/tls.crt")
+    context.check_hostname = False
+    before = api("GET", "/v1/emails/limit", token=owner[1]).json["count"]
+    with smtplib.SMTP_SSL("127.0.0.1", int(ENV["SMTPS_PORT"]), context=context) as s:
+        s.login(address, PASSWORD)
+        s.sendmail(address, ["a@outside.test", "b@outside.test"], "From: %s\nDate: %s\n\nx" % (address, email.utils.format_datetime(datetime.datetime.now() + datetime.timedelta(2))))
+    assert send(address, text="x").status == 200
+    for how in ({"token": owner[1]}, {"auth": (address, PASSWORD)}):
+        assert api("GET", "/v1/emails/limit", **how).json == {"count": before + 2, "limit": 300}
+
+
+def test_a_reader_who_goes_away(box):
+    got = send(box, attachments=[{"filename": "z", "content": "A" * (8 << 20), "encoding": "base64"}])
+    for _ in range(3):
+        link = http.client.HTTPConnection("127.0.0.1", rest.PORT)
+        link.request("GET", "/v1/emails/" + got.json["id"], headers={"Authorization": rest.basic(box, PASSWORD)})
+        assert link.sock.recv(1000).startswith(b"HTTP/1.1 200")
+        link.close()
+    assert api("HEAD", "/v1/emails/" + got.json["id"], auth=(box, PASSWORD)).status == 200
+    assert len(api("DELETE", "/v1/emails/" + got.json["id"], auth=(box, PASSWORD)).json["message"]) > 8 << 20
