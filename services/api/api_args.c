@@ -1,8 +1,6 @@
 /* api_args.c - values of a call, looked up in its body, then its query, in whatever form they came. Pure. */
 #include "api.h"
 
-#include <math.h>
-
 static const json_t *value_of(const struct api_call *c, const char *key)
 {
     const json_t *v = json_object_get(c->body, key);
@@ -63,7 +61,7 @@ bool api_int(const struct api_call *c, const char *key, int64_t least, int64_t m
     if (json_is_real(v)) {
         double d = json_real_value(v);
 
-        if (d != floor(d) || d < (double)least || d > (double)most)
+        if (!(d >= (double)least && d <= (double)most && d > -9e15 && d < 9e15) || (double)(int64_t)d != d)
             return false;
         *out = (int64_t)d;
         return true;
@@ -176,40 +174,60 @@ static void set_number(struct api_call *c, const char *name, uint64_t value)
     http_set_header(c->rq, slice_of(name), arena_printf(c->arena, "%llu", (unsigned long long)value));
 }
 
+/* In a URI reference between angle brackets. */
+static void append_uri(struct buf *out, struct slice text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (strchr("<>\"\\", text.p[i]) != NULL)
+            (void)buf_printf(out, "%%%02X", (unsigned char)text.p[i]);
+        else
+            (void)buf_append_char(out, text.p[i]);
+}
+
 /* The query as it came, without page. */
 static struct slice other_query(const struct api_call *c)
 {
-    struct slice rest = c->rq->query, one, out = SLICE_NONE;
+    AUTO(buf_free) struct buf out = BUF_INIT(4 * HTTP_TARGET_BYTES_MAX);
+    struct slice rest = c->rq->query, one;
 
-    while (slice_cut(&rest, '&', &one))
-        if (one.n > 0 && !slice_has_prefix(one, LIT("page=")))
-            out = arena_printf(c->arena, "%.*s&%.*s", SLICE(out), SLICE(one));
-    return out;
+    while (slice_cut(&rest, '&', &one)) {
+        if (one.n == 0 || slice_has_prefix(one, LIT("page=")))
+            continue;
+        (void)buf_append_char(&out, '&');
+        append_uri(&out, one);
+    }
+    return arena_copy(c->arena, buf_slice(&out));
 }
 
-static struct slice link(const struct api_call *c, struct slice before, const char *rel, uint64_t page)
+static struct slice links(const struct api_call *c, uint64_t page, uint64_t pages)
 {
-    return arena_printf(c->arena, "%.*s%s<%s%.*s?page=%llu%.*s>; rel=\"%s\"", SLICE(before), before.n > 0 ? ", " : "", c->api->config->api_url,
-                        SLICE(c->rq->path), (unsigned long long)page, SLICE(other_query(c)), rel);
+    const struct { const char *rel; uint64_t page; bool there; } row[] = {
+        { "prev", page - 1 < pages ? page - 1 : pages, page > 1 }, { "next", page + 1, page < pages }, { "last", pages, pages > 1 }, { "first", 1, pages > 1 },
+    };
+    AUTO(buf_free) struct buf out = BUF_INIT(8 * HTTP_TARGET_BYTES_MAX);
+    struct slice others = other_query(c);
+
+    for (size_t i = 0; i < COUNT(row); i++) {
+        if (!row[i].there)
+            continue;
+        (void)buf_printf(&out, "%s<%s", out.n > 0 ? ", " : "", c->api->config->api_url);
+        append_uri(&out, c->rq->path);
+        (void)buf_printf(&out, "?page=%llu%.*s>; rel=\"%s\"", (unsigned long long)row[i].page, SLICE(others), row[i].rel);
+    }
+    return arena_copy(c->arena, buf_slice(&out));
 }
 
 static void set_page_headers(struct api_call *c, const struct api_page *page, uint64_t total, uint64_t size)
 {
-    uint64_t pages = (total + page->limit - 1) / page->limit;
-    struct slice links = SLICE_NONE;
+    uint64_t pages = total > 0 ? (total - 1) / page->limit + 1 : 1;
+    struct slice to = links(c, page->page, pages);
 
-    if (page->page > 1)
-        links = link(c, links, "prev", page->page - 1);
-    if (page->page < pages)
-        links = link(c, links, "next", page->page + 1);
-    if (pages > 1)
-        links = link(c, link(c, links, "last", pages), "first", 1);
-    set_number(c, "X-Page-Count", pages > 0 ? pages : 1);
+    set_number(c, "X-Page-Count", pages);
     set_number(c, "X-Page-Current", page->page);
     set_number(c, "X-Page-Size", size > 0 ? size : 1);
     set_number(c, "X-Item-Count", total);
-    if (links.n > 0 && links.n < 4000)
-        http_set_header(c->rq, LIT("Link"), links);
+    if (to.n > 0 && to.n < 4000)
+        http_set_header(c->rq, LIT("Link"), to);
 }
 
 int api_reply_page(struct api_call *c, const struct api_page *page, uint64_t total, json_t *items)

@@ -1,12 +1,13 @@
 """What every route shares: who may call, forms of bodies and their limits, headers, CORS, pages' links, ETags, odd requests."""
 import gzip
 import json
+import re
 import socket
 import threading
 
 import pytest
 
-from rest import ADMIN, PASSWORD, PORT, api, basic, check, new_mailbox, pid_of, raw, unique
+from rest import ADMIN, ENV, PASSWORD, PORT, api, basic, check, new_mailbox, pid_of, raw, unique
 
 
 def whole(request, pieces=1):
@@ -191,6 +192,41 @@ def test_limits_are_told(owner):
     got = api("GET", "/v1/account", token=owner[1])
     assert int(got.headers["X-RateLimit-Limit"]) > int(got.headers["X-RateLimit-Remaining"]) >= 0
     assert int(got.headers["X-RateLimit-Reset"]) > 1_000_000_000
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------------------------
+
+def links(got):
+    return {m[2]: m[1] for m in re.finditer(r'<([^<>"]*)>; rel="(\w+)"', got.headers["Link"] or "")}
+
+
+def test_pages_are_walked_by_their_links(owner, domain):
+    for i in range(5):
+        assert api("POST", "/v1/domains/%s/aliases" % domain, token=owner[1], form={"name": "page%d" % i}).status == 200
+    first = api("GET", "/v1/domains/%s/aliases" % domain, token=owner[1], query={"name": "page", "limit": 2, "sort": "name"})
+    assert [first.headers["X-" + h] for h in ("Page-Count", "Page-Current", "Page-Size", "Item-Count")] == ["3", "1", "2", "5"]
+    assert set(links(first)) == {"next", "last", "first"}
+    names, got = [], first
+    while True:
+        names += [a["name"] for a in got.json]
+        if "next" not in links(got):
+            break
+        assert links(got)["next"].startswith(ENV["API_URL"] + "/v1/domains/")
+        got = api("GET", links(got)["next"].removeprefix(ENV["API_URL"]), token=owner[1])
+    assert names == ["page%d" % i for i in range(5)] and got.headers["X-Page-Size"] == "1"
+    assert set(links(got)) == {"prev", "last", "first"}
+    far = api("GET", "/v1/domains/%s/aliases?page=99&limit=2&name=page" % domain, token=owner[1])
+    assert far.json == [] and far.headers["X-Item-Count"] == "5" and "page=3&" in links(far)["prev"]
+
+
+@pytest.mark.parametrize("page,limit", [("0", "0"), ("-1", "-1"), ("x", "y"), ("", ""), ("99999999999999999999", "99999999999999999999"), ("1.5", "1e3")])
+def test_odd_pages(owner, page, limit):
+    assert api("GET", "/v1/domains", token=owner[1], query={"page": page, "limit": limit, "sort": "-nonsense"}).status == 200
+
+
+def test_a_link_cannot_be_broken_out_of(owner, domain):
+    got = api("GET", "/v1/domains/%s/aliases?limit=1&x=%%3E&y=>;rel=\"next\"<" % domain, token=owner[1])
+    assert set(links(got)) <= {"next", "last", "first"} and "y=%3E;rel=%22next%22%3C" in got.headers["Link"]
 
 
 # ---- large bodies ---------------------------------------------------------------------------------------------------------------
