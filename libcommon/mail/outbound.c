@@ -57,11 +57,16 @@ int outbound_limit_find(struct store *st, struct slice user_id, struct slice dom
     return 0;
 }
 
-int outbound_count_day(struct redis *r, struct slice user_id, int64_t by, struct arena *in, struct redis_counter *out, struct fault *why)
+struct slice outbound_counted(const struct login_result *who)
+{
+    return slice_of(who->user_id[0] != '\0' ? who->user_id : who->domain_id);
+}
+
+int outbound_count_day(struct redis *r, struct slice counted, int64_t by, struct arena *in, struct redis_counter *out, struct fault *why)
 {
     if (r == NULL)
         return fault_set(why, FAULT_UNAVAILABLE, "no Redis configured");
-    return redis_count(r, arena_printf(in, "smtp_limit:%.*s", SLICE(user_id)), by, DAY_MS, out, why);
+    return redis_count(r, arena_printf(in, "smtp_limit:%.*s", SLICE(counted)), by, DAY_MS, out, why);
 }
 
 /* ---- the document ------------------------------------------------------------------------------------------ */

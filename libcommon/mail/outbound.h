@@ -17,8 +17,10 @@
  * that an administrator of the installation administers. `domain_id` may be empty: asked for the user alone.                     */
 int outbound_limit_find(struct store *st, struct slice user_id, struct slice domain_id, int64_t per_day, struct arena *in, struct deadline until,
                         int64_t *out, struct fault *why) MUST_CHECK SUSPENDS;
-/* Adds `by` (0: only looks) to what the user has sent. */
-int outbound_count_day(struct redis *r, struct slice user_id, int64_t by, struct arena *in, struct redis_counter *out, struct fault *why) MUST_CHECK SUSPENDS;
+/* Whose messages are counted together: the user's, or the domain's when it is nobody's. */
+struct slice outbound_counted(const struct login_result *who);
+/* Adds `by` (0: only looks) to what they have sent. */
+int outbound_count_day(struct redis *r, struct slice counted, int64_t by, struct arena *in, struct redis_counter *out, struct fault *why) MUST_CHECK SUSPENDS;
 
 /* What the header says, into the document: message id, subject, date, decoded fields, size with `body_bytes`. */
 void outbound_fill(struct arena *a, const struct outbound_header *h, uint64_t body_bytes, struct email_doc *doc);

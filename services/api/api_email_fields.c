@@ -9,6 +9,7 @@
 
 #define REFERENCES_MAX 100
 #define ENVID_MAX      100
+#define ORCPT_MAX      300
 
 static int refuse(struct api_call *c, const char *key)
 {
@@ -328,15 +329,27 @@ static bool read_notify(const json_t *dsn, struct arena *a, struct slice *out)
     return !(never && (wanted[0] || wanted[1] || wanted[2]));
 }
 
+/* ORCPT (RFC 3461 4.2): a type and an address; alone, an address is of type rfc822. */
+static bool read_orcpt(const json_t *dsn, struct arena *a, struct slice *out)
+{
+    struct slice given = json_get_slice(dsn, "recipient");
+
+    for (size_t i = 0; i < given.n; i++)
+        if (given.p[i] <= 32 || given.p[i] > 126 || given.p[i] == '+' || given.p[i] == '=')
+            return false;
+    *out = given.n == 0 || slice_find_char(given, ';') > 0 ? given : arena_printf(a, "rfc822;%.*s", SLICE(given));
+    return given.n <= ORCPT_MAX;
+}
+
 static int read_delivery(struct api_call *c, struct email_draft *d)
 {
     const json_t *dsn = json_object_get(c->body, "dsn");
-    struct slice ret = json_get_slice(dsn, "return"), id = json_get_slice(dsn, "id"), notify;
+    struct slice ret = json_get_slice(dsn, "return"), id = json_get_slice(dsn, "id"), notify, orcpt;
 
     d->require_tls = api_bool(c, "requireTLS", api_bool(c, "requireTLSExtensionEnabled", false));
     if (ret.p == NULL)
         ret = json_get_slice(dsn, "ret");
-    if (id.n > ENVID_MAX || !read_notify(dsn, c->arena, &notify))
+    if (id.n > ENVID_MAX || !read_notify(dsn, c->arena, &notify) || !read_orcpt(dsn, c->arena, &orcpt))
         return refuse(c, "INVALID_DSN");
     for (size_t i = 0; i < id.n; i++)
         if (id.p[i] <= 32 || id.p[i] > 126 || id.p[i] == '+' || id.p[i] == '=')
@@ -346,8 +359,10 @@ static int read_delivery(struct api_call *c, struct email_draft *d)
     else if (ret.n > 0)
         d->dsn_return = LIT("HDRS");
     d->dsn_id = id;
-    for (size_t i = 0; i < d->recipient_count; i++)
+    for (size_t i = 0; i < d->recipient_count; i++) {
         d->recipients[i].notify = notify;
+        d->recipients[i].orcpt = orcpt;
+    }
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #define PIECE_BYTES ((size_t)48 << 10)
 #define CID_MAX     200
 #define TYPE_MAX    200
+#define PART_HEADERS_MAX 20
 
 enum coding { CODING_PLAIN, CODING_BASE64, CODING_HEX };
 
@@ -247,6 +248,22 @@ static const char *read_content(struct api_call *c, struct email_draft *d, const
     return NULL;
 }
 
+/* More fields of a part; those that say what it is are ours. */
+static bool read_part_headers(struct api_call *c, const json_t *headers, struct compose_part *out)
+{
+    struct compose_header *list = ARENA_ARRAY(c->arena, struct compose_header, PART_HEADERS_MAX);
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)headers, name, value) {
+        if (!json_is_string(value) || out->header_count == PART_HEADERS_MAX || slice_has_prefix_nocase(slice_of(name), LIT("Content-")))
+            return false;
+        list[out->header_count++] = (struct compose_header){ slice_of(name), slice_make(json_string_value(value), json_string_length(value)) };
+    }
+    out->headers = list;
+    return headers == NULL || json_is_null(headers) || json_is_object(headers);
+}
+
 static const char *read_part(struct api_call *c, struct email_draft *d, const json_t *from, struct compose_part *out)
 {
     const char *wrong;
@@ -259,7 +276,7 @@ static const char *read_part(struct api_call *c, struct email_draft *d, const js
         return wrong;
     out->type = choose_type(json_get_slice(from, "contentType"), out->filename);
     out->is_inline = slice_equal_nocase(json_get_slice(from, "contentDisposition"), LIT("inline"));
-    return read_cid(c->arena, json_get_slice(from, "cid"), &out->cid) ? NULL : "INVALID_ATTACHMENT";
+    return read_cid(c->arena, json_get_slice(from, "cid"), &out->cid) && read_part_headers(c, json_object_get(from, "headers"), out) ? NULL : "INVALID_ATTACHMENT";
 }
 
 static const char *read_list(struct api_call *c, struct email_draft *d, const char *key, size_t files, struct compose_part **out, size_t *count)

@@ -144,7 +144,7 @@ static int check_limit(struct api_call *c, const struct login_result *who, struc
         return 0;
     if (outbound_limit_find(c->api->store, slice_of(who->user_id), slice_of(who->domain_id), config->messages_per_day, c->arena, c->until, &limit, why) < 0)
         return -1;
-    if (outbound_count_day(c->api->redis, slice_of(who->user_id), 1, c->arena, &counter, why) < 0) {
+    if (outbound_count_day(c->api->redis, outbound_counted(who), 1, c->arena, &counter, why) < 0) {
         why->code = FAULT_NONE;                /* Redis away: nobody is limited */
         return 0;
     }

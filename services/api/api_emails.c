@@ -226,7 +226,7 @@ static int get_limit(struct api_call *c, struct fault *why)
         json_decref(o);
         return -1;
     }
-    if (outbound_count_day(c->api->redis, slice_of(user), 0, c->arena, &counter, why) < 0)
+    if (outbound_count_day(c->api->redis, c->auth == API_ALIAS ? outbound_counted(&c->who) : slice_of(user), 0, c->arena, &counter, why) < 0)
         why->code = FAULT_NONE;
     (void)json_set_int(o, "count", counter.count);
     (void)json_set_int(o, "limit", limit > 0 ? limit : most);
@@ -254,7 +254,7 @@ static const struct api_param create_params[] = {
     { "html", API_STRING, false, false, "HTML" },
     { "amp", API_STRING, false, false, "AMP for e-mail" },
     { "watchHtml", API_STRING, false, false, "HTML for watches" },
-    { "attachments", API_ARRAY, false, false, "files: {filename, content, encoding, contentType, cid, contentDisposition}; as multipart: files" },
+    { "attachments", API_ARRAY, false, false, "files: {filename, content, encoding, contentType, cid, contentDisposition, headers}; as multipart: files" },
     { "attachment", API_BINARY, false, false, "one file (multipart)" },
     { "alternatives", API_ARRAY, false, false, "other forms of the text, like attachments" },
     { "icalEvent", API_ANY, false, false, "an invitation: {method, content, encoding}" },
@@ -269,7 +269,7 @@ static const struct api_param create_params[] = {
     { "messageId", API_STRING, false, false, "message id; default: a new one" },
     { "date", API_ANY, false, false, "when; ahead of now, at most 30 days: sent then" },
     { "requireTLS", API_BOOLEAN, false, false, "never deliver without TLS" },
-    { "dsn", API_OBJECT, false, false, "delivery reports: {id, return, notify}" },
+    { "dsn", API_OBJECT, false, false, "delivery reports: {id, return, notify, recipient}" },
     { "raw", API_ANY, false, false, "a complete message instead of all this: text, or {content, encoding}; recipients are those of To, Cc and Bcc" },
     { .name = NULL },
 };

@@ -59,7 +59,7 @@ static const struct { const char *key, *text; } phrases[] = {
     { "INVALID_CREDENTIALS", "The address or the password is wrong." },
     { "INVALID_DATE", "date must be a date: ISO 8601, RFC 5322, or milliseconds since 1970." },
     { "INVALID_DOMAIN", "This is not a valid domain name: give a fully qualified name as example.com." },
-    { "INVALID_DSN", "dsn is an object: id (printable, at most 100 characters), return (full or headers), notify (never, or success, failure, delay)." },
+    { "INVALID_DSN", "dsn is an object: id (printable, at most 100 characters), return (full or headers), notify (never, or success, failure, delay), recipient (an address)." },
     { "INVALID_EMAIL", "This is not a valid e-mail address." },
     { "INVALID_EMAIL_STATUS", "This message has been sent, or is being sent, and cannot be cancelled." },
     { "INVALID_ERROR_CODE_IF_DISABLED", "error_code_if_disabled is 250, 421 or 550." },

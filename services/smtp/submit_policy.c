@@ -28,7 +28,7 @@ static struct smtp_reply check_daily(struct submit_mail *m)
     struct fault why;
 
     if (submit->config->messages_per_day == 0 || submit->redis == NULL || find_limit(m, &why) < 0 ||
-        outbound_count_day(submit->redis, slice_of(m->conn->who.user_id), 1, m->arena, &counter, &why) < 0)
+        outbound_count_day(submit->redis, outbound_counted(&m->conn->who), 1, m->arena, &counter, &why) < 0)
         return SMTP_OK;
     if (m->conn->limit > 0 && counter.count > m->conn->limit)
         return SMTP_REPLY(450, "4.7.1", "Rate limit exceeded, try again tomorrow");

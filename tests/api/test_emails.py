@@ -132,11 +132,12 @@ def test_attachments(box):
     m = parsed(send(box, text="see", html="<img src='cid:i@x'>", attachments=[
         *({"filename": n, "content": base64.b64encode(c).decode(), "encoding": "base64"} for n, c in files.items()),
         {"filename": "t.txt", "content": "grün\n", "contentType": "text/plain; charset=utf-8"},
-        {"filename": "h.bin", "content": "00ff10", "encoding": "hex"},
+        {"filename": "h.bin", "content": "00ff10", "encoding": "hex", "headers": {"X-Part": "ü"}},
         {"filename": "i.png", "content": "aGk=", "encoding": "base64", "cid": "i@x"}]))
     got = {a.get_filename(): a.get_payload(decode=True) for a in m.iter_attachments()}
     assert {n: got[n] for n in files} == files
     assert got["t.txt"] == "grün\n".encode() and got["h.bin"] == b"\x00\xff\x10"
+    assert [p["X-Part"] for p in m.walk() if p["X-Part"]] == ["ü"]
     image = next(p for p in m.walk() if p["Content-ID"] == "<i@x>")
     assert image.get_content_type() == "image/png" and image.get_payload(decode=True) == b"hi" and image.get_content_disposition() == "inline"
     assert m.get_content_type() == "multipart/mixed"
@@ -154,7 +155,7 @@ def test_an_invitation_and_other_forms(box):
 def test_more_fields(box):
     got = send(box, text="x", priority="high", headers={"X-One": "1", "X-Two": "zwölf"}, messageId="<own@id.test>", inReplyTo="a@b.test",
                references=["<a@b.test>", "c@d.test"], list={"unsubscribe": ["https://x.test/u?a=1", "u@x.test"], "id": "list.x.test"}, sender=box,
-               requireTLS="yes", dsn={"id": "abc", "return": "headers", "notify": ["failure", "delay"]})
+               requireTLS="yes", dsn={"id": "abc", "return": "headers", "notify": ["failure", "delay"], "recipient": FRIEND})
     m = parsed(got)
     assert (m["X-One"], m["X-Two"], m["X-Priority"], m["Importance"]) == ("1", "zwölf", "1 (Highest)", "High")
     assert (m["Message-ID"], m["In-Reply-To"], m["References"]) == ("<own@id.test>", "<a@b.test>", "<a@b.test> <c@d.test>")
@@ -256,6 +257,15 @@ def test_raw(box):
     assert parsed(send(box, raw={"content": base64.b64encode(text.encode()).decode(), "encoding": "base64"}))["Subject"] == "Grüße"
 
 
+def test_a_long_text_read_back(box):
+    text = "éß日🎉\"\\\t" * 80 + "\r\n"
+    body = text * 400
+    id = send(box, raw="From: %s\r\nTo: %s\r\n\r\n%s" % (box, FRIEND, body)).json["id"]
+    assert api("GET", "/v1/emails/" + id, auth=(box, PASSWORD)).json["message"].split("\r\n\r\n", 1)[1] == body
+    broken = {"content": base64.b64encode(b"From: %s\r\nTo: a@b.test\r\n\r\n" % box.encode() + b"\xff\xc3\x00\x01\r\n" * 100000).decode(), "encoding": "base64"}
+    assert send(box, raw=broken).json["message"].endswith("\ufffd\ufffd\0\1\r\n")
+
+
 @pytest.mark.parametrize("text", ["", "no header", "\n\nx", "From: %s\n\nnobody to send to", "From: a@b.test\nFrom: %s\nTo: x@outside.test\n\n",
                                   "From: %s\nTo: not an address\n\n", "From: %s\nTo: x@outside.test\nSubject: a\rb\n\n"])
 def test_bad_raw(box, text):
@@ -295,6 +305,21 @@ def test_an_account_sends_as_its_aliases(owner, sender, domain):
 def test_a_mailbox_sends_as_itself(box):
     assert send(box, text="x", **{"from": "u1@bench.test"}).status == 403
     assert send(box, raw="From: u1@bench.test\nTo: %s\n\n" % FRIEND).status == 403
+
+
+def test_a_member_who_is_no_administrator(owner, domain, sender):
+    address, token = new_user()
+    fectl("domain", "member", domain, "--user", address)
+    theirs = unique("member") + "@" + domain
+    assert api("POST", "/v1/domains/%s/aliases" % domain, token=token, json={"name": theirs.split("@")[0], "recipients": ["x@outside.test"]}).status == 200
+    mine = api("POST", "/v1/emails", token=token, json={"from": theirs, "to": FRIEND, "text": "x", "date": later()})
+    assert mine.status == 200
+    assert api("POST", "/v1/emails", token=token, json={"from": sender, "to": FRIEND, "text": "x"}).status == 403
+    assert api("POST", "/v1/emails", token=token, json={"from": "nobody@" + domain, "to": FRIEND, "text": "x"}).status == 403
+    for query in ({}, {"domain": domain}):
+        assert [e["id"] for e in api("GET", "/v1/emails", token=token, query=query).json] == [mine.json["id"]]
+    assert mine.json["id"] in [e["id"] for e in api("GET", "/v1/emails", token=owner[1], query={"limit": 100}).json]
+    assert api("GET", "/v1/emails/" + mine.json["id"], token=owner[1]).status == 200
 
 
 def test_a_switched_off_alias(owner, domain):
@@ -342,7 +367,8 @@ def test_pictures_in_the_text_become_parts(box):
     {"headers": {"Content-Type": "text/html"}}, {"attachments": "x"}, {"attachments": [{"path": "/etc/passwd"}]}, {"attachments": [{"filename": "x"}]},
     {"attachments": [{"content": {"href": "http://127.0.0.1/"}}]}, {"attachments": [{"content": "!!", "encoding": "base64"}]}, {"html": {"path": "/etc/passwd"}},
     {"attachments": [{"content": "x", "cid": "a\r\nb"}]}, {"date": later(31)}, {"date": "tomorrow"}, {"priority": "urgent"}, {"messageId": "<a> <b>\n"},
-    {"list": {"unsubscribe": "a b"}}, {"dsn": {"notify": "sometimes"}}, {"icalEvent": {"method": "a\r\nb", "content": "x"}}, {"from": "a@b.test, c@d.test"}, {"raw": 7},
+    {"attachments": [{"content": "x", "headers": {"Content-Type": "text/html"}}]}, {"attachments": [{"content": "x", "headers": {"X": "a\nb"}}]}, {"dsn": {"recipient": "a b"}},
+    {"attachments": [{"content": "x", "contentType": "a/b\r\nX: y", "filename": "a\r\nb"}]}, {"list": {"unsubscribe": "a b"}}, {"dsn": {"notify": "sometimes"}}, {"icalEvent": {"method": "a\r\nb", "content": "x"}}, {"from": "a@b.test, c@d.test"}, {"raw": 7},
 ])
 def test_what_is_refused(box, body):
     assert send(box, **{"text": "x", **body}).status == 400
