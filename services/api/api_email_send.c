@@ -171,12 +171,13 @@ static int put(void *arg, struct slice bytes, struct fault *why)
 }
 
 /* The same message by the same sender to the same recipients has the same id, so the store refuses its second coming. */
-static void choose_id(struct api_call *c, const struct outbound_header *h, struct email_doc *doc)
+static void choose_id(struct api_call *c, const struct email_draft *d, const struct outbound_header *h, struct email_doc *doc)
 {
     AUTO(buf_free) struct buf all = BUF_INIT((size_t)1 << 20);
     unsigned char digest[32];
 
-    (void)buf_printf(&all, "%s\n%.*s\n%lld\n%.*s\n", doc->domain, SLICE(h->message_id), (long long)(h->date_ms / 1000), SLICE(doc->from));
+    (void)buf_printf(&all, "%s\n%.*s\n%.*s\n%.*s\n", doc->domain, SLICE(h->message_id), SLICE(rfc5322_get_value(c->arena, d->header, LIT("Date"))),
+                     SLICE(doc->from));
     for (size_t i = 0; i < doc->recipient_count; i++)
         (void)buf_printf(&all, "%.*s\n", SLICE(arena_lower(c->arena, doc->recipients[i].address)));
     sha256(buf_slice(&all), digest);
@@ -195,7 +196,7 @@ static void fill_document(struct api_call *c, const struct email_draft *d, const
     for (size_t i = 0; i < d->recipient_count; i++)
         doc->is_smtputf8 = doc->is_smtputf8 || !slice_is_ascii(d->recipients[i].address);
     if (d->is_given_id && rfc5322_count_fields(d->header, LIT("Date")) > 0)
-        choose_id(c, h, doc);
+        choose_id(c, d, h, doc);
 }
 
 static int refuse_write(struct api_call *c, const struct email_draft *d, const struct output *o, struct fault *why)

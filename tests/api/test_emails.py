@@ -384,6 +384,8 @@ def test_the_same_message_twice(box):
     assert send(box, **body).status == 200
     assert send(box, **body).status == 400
     assert send(box, **{**body, "to": "else@outside.test"}).status == 200
+    text = "From: %s\nTo: %s\nMessage-ID: <%s@x.test>\nDate: Tue, 1 Dec 2020 00:00:00 +0000\n\nx" % (box, FRIEND, unique("id"))
+    assert [send(box, raw=text).status for _ in range(2)] == [200, 400]
 
 
 # ---- lists, cancelling, allowance -------------------------------------------------------------------------------------------------
