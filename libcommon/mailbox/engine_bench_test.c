@@ -5,6 +5,14 @@
 
 #include "base/time.h"
 
+static uint64_t cpu_us(void)
+{
+    struct rusage r;
+
+    (void)getrusage(RUSAGE_THREAD, &r);
+    return (uint64_t)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) * 1000000 + (uint64_t)(r.ru_utime.tv_usec + r.ru_stime.tv_usec);
+}
+
 static void figure(const char *what, uint64_t us, double per)
 {
     (void)printf("    %-48s %9.2f ms   %10.0f/s\n", what, (double)us / 1000, per * 1e6 / (double)us);
@@ -40,7 +48,7 @@ static void fill(struct test *t, struct box *b, const char *path, uint32_t count
     struct engine_body *bodies[256];
     struct fault why = { 0 };
     struct mailbox_appended a;
-    uint64_t prepare = 0, commit = 0;
+    uint64_t prepare = 0, commit = 0, spent = 0;
 
     for (uint32_t i = 0; i < count; i += group) {
         struct slice text[256];
@@ -52,6 +60,7 @@ static void fill(struct test *t, struct box *b, const char *path, uint32_t count
             REQUIRE_OK(engine_body_make(b->e, text[k], &bodies[k], &why), &why);
         prepare += clock_now_us() - start;
         start = clock_now_us();
+        spent -= cpu_us();
         REQUIRE_OK(engine_begin(b->e, &why), &why);
         for (uint32_t k = 0; k < group; k++) {
             struct engine_message m = { .body = bodies[k], .internal_ms = 1700000000000 + i };
@@ -59,6 +68,7 @@ static void fill(struct test *t, struct box *b, const char *path, uint32_t count
         }
         REQUIRE_OK(engine_commit(b->e, &why), &why);
         commit += clock_now_us() - start;
+        spent += cpu_us();
         for (uint32_t k = 0; k < group; k++)
             engine_body_free(&bodies[k]);
         arena_reset(t->arena);
@@ -66,6 +76,7 @@ static void fill(struct test *t, struct box *b, const char *path, uint32_t count
     (void)printf("  %u messages of %zu bytes in groups of %u\n", count, bytes, group);
     figure("prepare: hash, compress, parse, render", prepare, count);
     figure("append and commit", commit, count);
+    (void)printf("    append and commit, processor: %llu us each\n", (unsigned long long)(spent / count));
 }
 
 static void bench_open(struct test *t, struct box *b)
@@ -214,6 +225,7 @@ TEST(engine_bench, figures)
     REQUIRE(box_new(t, &b));
     bench_large(t, &b);
     fill(t, &b, "Drafts", 64, 2048, 1);
+    fill(t, &b, "Junk", 2000, 10240, 1);
     fill(t, &b, "Drafts", 6400, 2048, 64);
     fill(t, &b, "INBOX", 10000, 7168, 100);
     bench_open(t, &b);

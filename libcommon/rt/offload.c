@@ -88,16 +88,10 @@ static void hand_back(struct offload *work)
         loop_post(collect, NULL);
 }
 
-static struct offload *wait_for_work(struct pool *p)
+static struct offload *take_work(struct pool *p)
 {
-    struct offload *work;
+    struct offload *work = p->first;
 
-    while (p->first == NULL && !p->stopping) {
-        p->idle++;
-        pthread_cond_wait(&p->more, &p->lock);
-        p->idle--;
-    }
-    work = p->first;
     if (work == NULL)
         return NULL;
     p->first = work->next;
@@ -109,6 +103,38 @@ static struct offload *wait_for_work(struct pool *p)
     return work;
 }
 
+static struct offload *wait_for_work(struct pool *p)
+{
+    while (p->first == NULL && !p->stopping) {
+        p->idle++;
+        pthread_cond_wait(&p->more, &p->lock);
+        p->idle--;
+    }
+    return take_work(p);
+}
+
+/* With the lock held, before and after. The next piece of work that waits already is taken under the
+ * lock that ends the one before. */
+static void run_all(struct pool *p, struct offload *work)
+{
+    struct offload *ended;
+
+    pthread_mutex_unlock(&p->lock);
+    while (work != NULL) {
+        work->run(work);
+        pthread_mutex_lock(&p->lock);
+        work->state = WORK_DONE;
+        p->stats.busy--;
+        p->stats.done++;
+        ended = work;
+        work = take_work(p);
+        pthread_mutex_unlock(&p->lock);
+        hand_back(ended);
+        if (work == NULL)
+            pthread_mutex_lock(&p->lock);
+    }
+}
+
 static void *thread_main(void *arg)
 {
     struct pool *p = arg;
@@ -116,17 +142,8 @@ static void *thread_main(void *arg)
 
     pthread_setname_np(pthread_self(), p->name);
     pthread_mutex_lock(&p->lock);
-    while ((work = wait_for_work(p)) != NULL) {
-        pthread_mutex_unlock(&p->lock);
-        work->run(work);
-        pthread_mutex_lock(&p->lock);
-        work->state = WORK_DONE;
-        p->stats.busy--;
-        p->stats.done++;
-        pthread_mutex_unlock(&p->lock);
-        hand_back(work);
-        pthread_mutex_lock(&p->lock);
-    }
+    while ((work = wait_for_work(p)) != NULL)
+        run_all(p, work);
     pthread_mutex_unlock(&p->lock);
     return NULL;
 }
@@ -147,7 +164,7 @@ static void start_thread(struct pool *p)
 
 static bool enqueue(struct pool *p, struct offload *work)
 {
-    bool fits;
+    bool fits, wake;
 
     work->next = NULL;
     pthread_mutex_lock(&p->lock);
@@ -164,11 +181,13 @@ static bool enqueue(struct pool *p, struct offload *work)
         p->last = &work->next;
         if (++p->stats.queued > p->stats.queued_peak)
             p->stats.queued_peak = p->stats.queued;
-        pthread_cond_signal(&p->more);
     } else {
         p->stats.refused++;
     }
+    wake = fits && p->idle > 0;
     pthread_mutex_unlock(&p->lock);
+    if (wake) /* after the lock: whoever wakes wants it */
+        pthread_cond_signal(&p->more);
     return fits;
 }
 

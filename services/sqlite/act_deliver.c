@@ -82,6 +82,7 @@ struct delivering {
     int64_t arrived_ms;
     uint64_t quota;
     struct engine_body *stored;                /* open mailbox */
+    bool unpacked;                             /* hashed and compressed inside the unit */
     struct sealed_writer *sealed;              /* locked mailbox */
     struct engine_delivered done;
 };
@@ -128,6 +129,8 @@ static int deliver_run(struct engine *e, void *arg, struct fault *why)
     struct delivering *d = arg;
     struct engine_delivery to = { .mark = d->mark, .folder = d->folder, .flags = d->flags, .arrived_ms = d->arrived_ms };
 
+    if (d->unpacked && store_small(d, why) < 0)
+        return -1;
     engine_set_quota(e, d->quota, 0);
     return engine_deliver(e, &to, d->stored, &d->done, why);
 }
@@ -135,20 +138,21 @@ static int deliver_run(struct engine *e, void *arg, struct fault *why)
 static int deliver_open(struct delivering *d, struct fault *why)
 {
     struct body_feed feed = { .box = d->box };
-    int r;
+    int r = 0;
 
     if (engine_body_new(ENGINE_MESSAGE_MAX, &d->stored, why) < 0)
         return -1;
     feed.body = d->stored;
-    if (d->prefix.n + d->body->bytes <= ENGINE_INLINE_MAX / 2)
+    d->unpacked = false;
+    if (d->body->spool == NULL && d->prefix.n + d->body->bytes <= UNIT_BODY_MAX && !d->box->working)
+        d->unpacked = true;                    /* in the same trip: nobody else waits for the mailbox */
+    else if (d->prefix.n + d->body->bytes <= ENGINE_INLINE_MAX / 2)
         r = pool_run(OFFLOAD_CPU, store_small, d, why);
     else
         r = pour(d, store_piece, why) < 0 ? -1 : body_feed_finish(&feed, why);
     if (r == 0)
         r = box_run(d->box, true, deliver_run, d, why);
     engine_body_free(&d->stored);
-    if (r == 0 && !d->done.duplicate)
-        box_publish(d->box, d->done.modseq, d->done.folder_id);
     return r;
 }
 

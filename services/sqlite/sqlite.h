@@ -28,6 +28,7 @@
 #define TRIM_AFTER_MS      500
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
+#define UNIT_BODY_MAX      (64u << 10)         /* bytes of a body that a lone unit hashes and compresses itself */
 #define DRAIN_AGAIN_MS     5000                /* after the disk stopped a drain */
 #define DRAIN_ITEMS        100
 #define DRAIN_BYTES        (2u << 20)
