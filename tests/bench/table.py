@@ -42,7 +42,9 @@ def cell(lines):
     m = statistics.median(value(d) for d in lines)
     unit = "ms" if is_time(lines[0]["bench"]) else lines[0].get("unit", "/s")
     p99 = [d["p99_ms"] for d in lines if "p99_ms" in d and not is_time(d["bench"])]
-    tail = f", p99 {statistics.median(p99):.1f} ms" if p99 else ""
+    spread = [value(d) for d in lines]
+    tail = f" ({min(spread):.3g}-{max(spread):.3g})" if len(spread) > 1 else ""
+    tail += f", p99 {statistics.median(p99):.1f} ms" if p99 else ""
     return f"{m:.3g} {unit}{tail}" if m < 100 else f"{m:.0f} {unit}{tail}", m
 
 
@@ -51,9 +53,13 @@ def main():
     print(f"| figure | peer | suite | ratio | {time.strftime('%Y-%m-%d')}, {sys.argv[2]} |\n|---|---|---|---|---|")
     for bench, by in rows.items():
         peer = next((by[p] for p in PEERS if p in by), None)
-        if peer is None and bench.startswith("held_"):
-            peer = rows.get(bench.replace("held_", "smtp_"), {}).get("postfix+dovecot")
+        if peer is None and bench.startswith(("mx_locked_", "mx_held_")):
+            peer = rows.get("mx_" + bench.split("_", 2)[2], {}).get("postfix+dovecot")
+            if peer and bench.endswith("_s1"):             # one session is compared with how fast the peer accepts
+                peer = [{**d, "rate": d["accepted_rate"]} for d in peer]
         (left, a), (right, b) = cell(peer), cell(by.get("suite"))
+        if "suite" not in by and bench.startswith("mx_"):
+            continue                                       # stands beside both of ours
         ratio = f"{(a / b if is_time(bench) else b / a):.2f}" if a and b else ""
         print(f"| {bench} | {left} | {right} | {ratio} | {'machine loaded' if bench in noisy else ''} |")
 
