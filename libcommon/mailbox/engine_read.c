@@ -5,26 +5,77 @@
  */
 #include "mailbox/engine_internal.h"
 
+#define UNSEEN_ROWS_MAX 20000
+
 /* ---- select ---------------------------------------------------------------------------------------- */
 
-static int scan_uids(struct engine *e, int64_t folder, struct arena *in, struct mailbox_view *out, struct fault *why)
+/* Every UID below UIDNEXT was given out, so those that are here are all but the vanished ones: 4096 rows at most instead of a row per
+ * message. 0: so it is, 1: they do not add up to the folder's count (old ones are forgotten), only the rows can tell.              */
+static int uids_by_absence(struct engine *e, const struct folder *f, struct arena *in, struct uid_set *out, struct fault *why)
+{
+    AUTO(db_reset) sqlite3_stmt *q = NULL;
+    struct uid_set_builder gone = uid_set_builder_make(in);
+    struct uid_set here = UID_SET_EMPTY;
+    int r;
+
+    if (f->vanished_floor > 0)
+        return 1;
+    if (db_query(e, &q, why, "SELECT first,last FROM vanished WHERE folder=?", A_INT(f->id)) < 0)
+        return -1;
+    while ((r = db_step(e, q, why)) > 0)
+        uid_set_add_range(&gone, (uint32_t)sqlite3_column_int64(q, 0), (uint32_t)sqlite3_column_int64(q, 1));
+    if (r < 0)
+        return -1;
+    if (f->uidnext > 1)
+        here = uid_set_subtract(in, uid_set_make(in, 1, f->uidnext - 1), uid_set_finish(&gone));
+    if (uid_set_count(here) != (uint64_t)f->messages)
+        return 1;
+    *out = here;
+    return 0;
+}
+
+static int uids_by_rows(struct engine *e, const struct folder *f, struct arena *in, struct uid_set *out, struct fault *why)
 {
     AUTO(db_reset) sqlite3_stmt *q = NULL;
     struct uid_set_builder b = uid_set_builder_make(in);
     int r;
 
-    out->first_unseen_uid = 0;
-    if (db_query(e, &q, why, "SELECT id,flags FROM messages WHERE id BETWEEN ? AND ?",
-                 A_INT(MESSAGE_ID(folder, 0)), A_INT(MESSAGE_ID(folder, UINT32_MAX))) < 0)
+    if (db_query(e, &q, why, "SELECT id FROM messages WHERE id BETWEEN ? AND ?",
+                 A_INT(MESSAGE_ID(f->id, 0)), A_INT(MESSAGE_ID(f->id, UINT32_MAX))) < 0)
         return -1;
-    while ((r = db_step(e, q, why)) > 0) {
-        uint32_t uid = (uint32_t)sqlite3_column_int64(q, 0);
-        uid_set_add(&b, uid);
-        if (!out->first_unseen_uid && !(sqlite3_column_int(q, 1) & FLAG_SEEN))
-            out->first_unseen_uid = uid;
-    }
-    out->uids = uid_set_finish(&b);
+    while ((r = db_step(e, q, why)) > 0)
+        uid_set_add(&b, (uint32_t)sqlite3_column_int64(q, 0));
+    *out = uid_set_finish(&b);
     return r;
+}
+
+/* Only a hint (RFC 9051 has dropped it): left out where it lies behind UNSEEN_ROWS_MAX messages that were seen. */
+static int find_unseen(struct engine *e, const struct folder *f, uint32_t *out, struct fault *why)
+{
+    AUTO(db_reset) sqlite3_stmt *q = NULL;
+    int r;
+
+    *out = 0;
+    if (f->unseen == 0)
+        return 0;
+    if (db_query(e, &q, why, "SELECT id,flags FROM messages WHERE id BETWEEN ? AND ? LIMIT ?", A_INT(MESSAGE_ID(f->id, 0)),
+                 A_INT(MESSAGE_ID(f->id, UINT32_MAX)), A_INT(UNSEEN_ROWS_MAX)) < 0)
+        return -1;
+    while ((r = db_step(e, q, why)) > 0)
+        if (!(sqlite3_column_int(q, 1) & FLAG_SEEN)) {
+            *out = (uint32_t)sqlite3_column_int64(q, 0);
+            return 0;
+        }
+    return r;
+}
+
+static int select_uids(struct engine *e, const struct folder *f, struct arena *in, struct mailbox_view *out, struct fault *why)
+{
+    int r = uids_by_absence(e, f, in, &out->uids, why);
+
+    if (r < 0 || (r > 0 && uids_by_rows(e, f, in, &out->uids, why) < 0))
+        return -1;
+    return find_unseen(e, f, &out->first_unseen_uid, why);
 }
 
 static int select_inside(struct engine *e, struct slice path, struct arena *in, struct mailbox_view *out,
@@ -33,7 +84,7 @@ static int select_inside(struct engine *e, struct slice path, struct arena *in, 
     struct folder f = { 0 };
 
     if (folder_by_path(e, path, &f, why) < 0 || folder_describe(e, (uint64_t)f.id, in, &out->folder, why) < 0 ||
-        scan_uids(e, f.id, in, out, why) < 0)
+        select_uids(e, &f, in, out, why) < 0)
         return -1;
     out->modseq = e->state.modseq;
     return keywords_list(e, f.id, in, &out->keywords, &out->keyword_count, why);
@@ -171,11 +222,11 @@ static int scanned_rows(struct engine *e, int64_t folder, uint64_t since, struct
 static int missing_uids(struct engine *e, const struct folder *f, struct arena *in, struct uid_set *out,
                         struct fault *why)
 {
-    struct mailbox_view view;
+    struct uid_set here;
 
-    if (scan_uids(e, f->id, in, &view, why) < 0)
+    if (uids_by_rows(e, f, in, &here, why) < 0)
         return -1;
-    *out = f->uidnext > 1 ? uid_set_subtract(in, uid_set_make(in, 1, f->uidnext - 1), view.uids) : UID_SET_EMPTY;
+    *out = f->uidnext > 1 ? uid_set_subtract(in, uid_set_make(in, 1, f->uidnext - 1), here) : UID_SET_EMPTY;
     return 0;
 }
 

@@ -16,6 +16,7 @@
 #define TREE_NODES_MAX   2000
 #define OPEN_WINDOW      20000u       /* messages set aside before they are judged */
 #define DAY_MS           86400000LL
+#define RANGES_MAX       256u         /* of UIDs, read one by one; more: from the first to the last */
 
 /* ---- preparing the tree -------------------------------------------------------------------------------- */
 
@@ -245,13 +246,13 @@ static int set_aside(struct search *s, const struct candidate *m, struct fault *
     return s->open_count == OPEN_WINDOW ? settle(s, why) : 0;
 }
 
-static int judge_rows(struct search *s, struct fault *why)
+static int judge_range(struct search *s, struct uid_range range, struct fault *why)
 {
     AUTO(db_reset) sqlite3_stmt *q = NULL;
     int r;
 
     if (db_query(s->e, &q, why, "SELECT " MESSAGE_COLUMNS " FROM messages  WHERE id BETWEEN ? AND ?",
-                 A_INT(MESSAGE_ID(s->folder, 0)), A_INT(MESSAGE_ID(s->folder, UINT32_MAX))) < 0)
+                 A_INT(MESSAGE_ID(s->folder, range.first)), A_INT(MESSAGE_ID(s->folder, range.last))) < 0)
         return -1;
     while ((r = db_step(s->e, q, why)) > 0) {
         struct candidate m = { 0 };
@@ -268,7 +269,29 @@ static int judge_rows(struct search *s, struct fault *why)
         if (a == ANSWER_OPEN && set_aside(s, &m, why) < 0)
             return -1;
     }
-    return r < 0 ? -1 : settle(s, why);
+    return r;
+}
+
+/* What the conditions that all must hold say about UIDs: no row outside can be found. */
+static void limit_uids(struct search *s, const struct search_cond *c, struct uid_set *within)
+{
+    if (c->op == SEARCH_UIDS)
+        *within = uid_set_intersect(s->arena, *within, c->uids);
+    for (const struct search_cond *child = c->op == SEARCH_AND ? c->children : NULL; child; child = child->next)
+        limit_uids(s, child, within);
+}
+
+static int judge_rows(struct search *s, struct fault *why)
+{
+    struct uid_set within = uid_set_make(s->arena, 1, UINT32_MAX);
+
+    limit_uids(s, s->root, &within);
+    if (within.count > RANGES_MAX)
+        within = uid_set_make(s->arena, within.ranges[0].first, within.ranges[within.count - 1].last);
+    for (size_t i = 0; i < within.count; i++)
+        if (judge_range(s, within.ranges[i], why) < 0)
+            return -1;
+    return settle(s, why);
 }
 
 static int search_inside(struct search *s, uint64_t folder_id, const struct search_node *program, struct fault *why)
