@@ -12,6 +12,7 @@
 #include "mail/login_guess.h"
 #include "rt/fiber.h"
 #include "rt/offload.h"
+#include "store/directory.h"
 #include "store/models.h"
 
 #define DENIED_AFTER_MS 300            /* a refusal takes a multiple of this: room for several passwords' Argon2id */
@@ -29,6 +30,7 @@ struct login {
     struct login_options options;
     struct map *cache;                 /* id of alias or domain, and keyed hash of the password -> struct cached */
     struct guesses *guesses;
+    struct directory *directory;       /* domains */
     struct fiber_mutex hashing;
     unsigned char tag_key[32];
 };
@@ -43,6 +45,7 @@ struct login *login_new(const struct login_options *options)
     if (l->options.cache_ms == 0)
         l->options.cache_ms = 5 * 60000;
     l->cache = map_new();
+    l->directory = directory_new(options->store, 0);
     l->guesses = guesses_new(options->redis, 0);
     fiber_mutex_init(&l->hashing);
     random_bytes(l->tag_key, sizeof(l->tag_key));
@@ -98,6 +101,7 @@ void login_free(struct login **l)
     cache_drop(*l, is_any, SLICE_NONE);
     map_free(&(*l)->cache);
     guesses_free(&(*l)->guesses);
+    directory_free(&(*l)->directory);
     memory_wipe(*l, sizeof(**l));
     free(*l);
     *l = NULL;
@@ -266,6 +270,15 @@ static int owner_set(struct owner *o, const char *id, const char *scope, struct 
     return 0;
 }
 
+/* A mailbox's password is its alias's, so the domain may be as it was a second ago; a domain's own passwords are looked at as they
+ * are. That there is no such domain is never remembered.                                                                   */
+static int domain_get(struct login *l, struct subject *s, struct arena *in, struct deadline until, struct fault *why)
+{
+    if (!s->wants_sender && directory_get_domain(l->directory, s->domain_name, in, until, &s->domain, why) == 0)
+        return 0;
+    return domain_find_by_name(l->options.store, s->domain_name, in, until, &s->domain, why);
+}
+
 /* 0 also when there is nobody of that name: then it has no passwords. */
 static int subject_find(struct login *l, struct slice username, struct arena *in, struct deadline until, struct subject *s, struct fault *why)
 {
@@ -274,7 +287,7 @@ static int subject_find(struct login *l, struct slice username, struct arena *in
 
     if (!split_username(in, username, s))
         return 0;
-    if (domain_find_by_name(l->options.store, s->domain_name, in, until, &s->domain, &missing) < 0)
+    if (domain_get(l, s, in, until, &missing) < 0)
         return missing.code == FAULT_NOT_FOUND ? 0 : (*why = missing, -1);
     if (s->wants_sender && owner_set(&s->owners[OWNER_DOMAIN], s->domain.id, "smtp", s->domain.tokens, why) < 0)
         return -1;

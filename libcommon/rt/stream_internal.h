@@ -77,6 +77,8 @@ ssize_t stream_recv(struct stream *s, void *p, size_t n);
 /* Into s->in, through TLS if that is on; results as above. */
 ssize_t stream_pull(struct stream *s);
 /* All output to the kernel: 1 it is there, AGAIN (s is watched), OVER (s->write_errno is set). */
+/* Moves what was written into s->wire, as far as there is room; sends nothing. 1, or STREAM_OVER. */
+int stream_encrypt_some(struct stream *s);
 int stream_push(struct stream *s);
 int stream_send_buffered(struct stream *s, struct iobuf *b); /* the same for one buffer */
 void stream_flush_soon(struct stream *s);

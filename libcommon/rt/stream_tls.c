@@ -136,7 +136,9 @@ void stream_tls_end(struct stream *s)
 {
     if (!SSL_is_init_finished(s->ssl) || s->write_errno != 0 || s->read_errno == EPROTO)
         return;
-    (void)stream_push(s); /* what was written comes before the end */
+    (void)stream_encrypt_some(s); /* what was written comes before the end, and leaves with it */
+    if (iobuf_count(&s->out) > 0)
+        (void)stream_push(s);
     if (iobuf_count(&s->out) == 0)
         (void)SSL_shutdown(s->ssl);
     ERR_clear_error();
@@ -207,13 +209,15 @@ static int handshake(struct stream *s, bool heavy, struct deadline until, struct
         step(s, &h, heavy);
         if (h.result != 1 && h.error != SSL_ERROR_WANT_READ)
             return handshake_fault(s, &h, why);
-        if (stream_send_buffered(s, &s->wire) == STREAM_OVER)
-            return stream_write_fault(s, why);
         if (h.result == 1)
             break;
+        if (stream_send_buffered(s, &s->wire) == STREAM_OVER)
+            return stream_write_fault(s, why);
         if (stream_wait_readable(s, until, why) < 0)
             return -1;
     }
+    if (iobuf_count(&s->wire) > 0)
+        stream_flush_soon(s); /* with the greeting, or the first command */
     return 0;
 }
 

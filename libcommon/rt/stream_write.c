@@ -67,21 +67,29 @@ int stream_send_buffered(struct stream *s, struct iobuf *b)
     return 1;
 }
 
+int stream_encrypt_some(struct stream *s)
+{
+    while (iobuf_count(&s->out) > 0 && iobuf_count(&s->wire) < HIGH_WATER_BYTES) {
+        struct slice record = slice_head(iobuf_slice(&s->out), RECORD_BYTES);
+
+        if (stream_tls_encrypt(s, record) < 0)
+            return STREAM_OVER;
+        iobuf_take(&s->out, record.n);
+    }
+    return 1;
+}
+
+/* Encrypts before it sends: what TLS itself has to say (tickets, a Finished) leaves with the first words. */
 static int push_encrypted(struct stream *s)
 {
-    int r;
-
     for (;;) {
+        int r;
+
+        if (SSL_is_init_finished(s->ssl) && stream_encrypt_some(s) != 1)
+            return STREAM_OVER;
         r = stream_send_buffered(s, &s->wire);
         if (r != 1 || iobuf_count(&s->out) == 0 || !SSL_is_init_finished(s->ssl))
             return r;
-        while (iobuf_count(&s->out) > 0 && iobuf_count(&s->wire) < HIGH_WATER_BYTES) {
-            struct slice record = slice_head(iobuf_slice(&s->out), RECORD_BYTES);
-
-            if (stream_tls_encrypt(s, record) < 0)
-                return STREAM_OVER;
-            iobuf_take(&s->out, record.n);
-        }
     }
 }
 

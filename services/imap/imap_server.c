@@ -8,6 +8,7 @@
 #include "base/json.h"
 
 #define EVENT_BYTES_MAX 4096
+#define ALIAS_KEPT_MS   60000
 
 static double session_count_read(void *arg)
 {
@@ -99,6 +100,22 @@ bool imap_server_hears_changes(const struct imap_server *server)
 
 /* ---- aliases --------------------------------------------------------------------------------------------------------- */
 
+static void alias_end(struct imap_alias *alias)
+{
+    timer_stop(&alias->idle);
+    (void)map_remove(alias->server->aliases, slice_of(alias->id));
+    if (alias->changes)
+        redis_unsubscribe(&alias->changes);
+    if (alias->account)
+        redis_unsubscribe(&alias->account);
+    free(alias);
+}
+
+static void alias_idle(struct timer *t)
+{
+    alias_end(t->arg);
+}
+
 static struct imap_alias *alias_get(struct imap_server *server, const char *id)
 {
     struct imap_alias *alias = map_find(server->aliases, slice_of(id));
@@ -110,6 +127,7 @@ static struct imap_alias *alias_get(struct imap_server *server, const char *id)
         abort();
     (void)snprintf(alias->id, sizeof(alias->id), "%s", id);
     alias->server = server;
+    timer_init(&alias->idle, alias_idle, alias);
     (void)map_set(server->aliases, slice_of(id), alias);
     alias->changes = subscribe(alias, "mbox:", on_change);
     alias->account = subscribe(alias, "alias:", on_account);
@@ -123,6 +141,7 @@ int imap_server_join(struct imap_server *server, struct imap_session *s, const c
     if (alias->count >= (unsigned)server->config->alias_connections_max)
         return fault_set(why, FAULT_LIMIT, "alias %s has %u connections", alias_id, alias->count);
     alias->count++;
+    timer_stop(&alias->idle);
     s->alias = alias;
     s->alias_previous = NULL;
     s->alias_next = alias->first;
@@ -147,12 +166,10 @@ void imap_server_leave(struct imap_session *s)
         alias->first = s->alias_next;
     if (--alias->count > 0)
         return;
-    (void)map_remove(alias->server->aliases, slice_of(alias->id));
-    if (alias->changes)
-        redis_unsubscribe(&alias->changes);
-    if (alias->account)
-        redis_unsubscribe(&alias->account);
-    free(alias);
+    if (alias->changes)                        /* clients log in again and again: four commands to Redis each time */
+        timer_start(&alias->idle, deadline_in_ms(ALIAS_KEPT_MS));
+    else
+        alias_end(alias);
 }
 
 /* ---- drain ------------------------------------------------------------------------------------------------------------- */

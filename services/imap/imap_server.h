@@ -13,6 +13,7 @@
 #include "rpc/mailbox.h"
 #include "rt/fiber.h"
 #include "rt/service.h"
+#include "rt/timer.h"
 #include "rt/tls.h"
 
 struct imap_session;
@@ -32,12 +33,13 @@ struct imap_server {
     struct metric *commands, *command_us, *logins, *login_failures;
 };
 
-struct imap_alias {                            /* an alias with at least one session */
+struct imap_alias {                            /* an alias with sessions, or that had one a minute ago */
     char id[25];
     struct imap_server *server;
     struct imap_session *first;
     unsigned count;
     struct redis_subscription *changes, *account;
+    struct timer idle;
 };
 
 void imap_server_init(struct imap_server *server, const struct imap_config *config);
