@@ -27,6 +27,7 @@ struct stand {
     unsigned char op[RPC_OP_BYTES];
     uint64_t appended_bytes;
     struct slice delivered_prefix;
+    int delivered_once;
     void (*body)(struct stand *s);
 };
 
@@ -295,6 +296,24 @@ static int do_deliver_to(struct rpc_call *call, struct fault *why)
     return answer(call, ok, NULL, why);
 }
 
+static int do_deliver_one(struct rpc_call *call, struct fault *why)
+{
+    struct stand *s = call->context;
+    struct slice key, prefix, body;
+    json_t *ok = json_object();
+
+    if (rpc_read_piece(call, 32, &key, why) < 0 || rpc_read_piece(call, 1000, &prefix, why) < 0 ||
+        rpc_read_piece(call, 1 << 20, &body, why) < 0) {
+        json_release(&ok);
+        return -1;
+    }
+    s->delivered_once += slice_equal(body, LIT("small")) ? 1 : 0;
+    json_set_bool(ok, "sealed", false);
+    json_set_bool(ok, "duplicate", false);
+    json_set_int(ok, "uid", 7);
+    return answer(call, ok, NULL, why);
+}
+
 static int do_nothing(struct rpc_call *call, struct fault *why)
 {
     return answer(call, NULL, NULL, why);
@@ -334,6 +353,7 @@ static int with_schema(struct rpc_call *call, struct fault *why)
         {"deliver.begin", do_deliver_begin},
         {"deliver.to", do_deliver_to},
         {"deliver.end", do_nothing},
+        {"deliver.one", do_deliver_one},
     };
 
     check_schema(call->context, call->action, "args", call->args);
@@ -362,6 +382,7 @@ static const struct rpc_action actions[] = {
     {"deliver.begin", with_schema, NULL, 0},
     {"deliver.to", with_schema, &body_kind, 0},
     {"deliver.end", with_schema, &body_kind, 0},
+    {"deliver.one", with_schema, NULL, 0},
 };
 
 static void serve(struct http_request *rq, void *arg)
@@ -622,6 +643,23 @@ IN_STAND(delivers_one_body_to_several)
     fiber_group_join(&group);
     CHECK_INT(1, s->bodies);
     CHECK_SLICE(LIT("Return-Path: <>\r\n"), s->delivered_prefix);
+    mailbox_deliver_end(&d);
+}
+
+IN_STAND(delivers_a_small_body_with_its_recipient_and_uploads_it_for_the_third)
+{
+    struct test *t = s->t;
+    struct mailbox_deliver *d = NULL;
+    struct recipient r = {s, NULL, 0};
+    struct fault why;
+
+    REQUIRE_OK(mailbox_deliver_begin(s->client, 5, soon(), &d, &why), &why);
+    REQUIRE_OK(mailbox_deliver_write(d, LIT("small"), &why), &why);
+    r.d = d;
+    for (int i = 0; i < 3; i++)
+        deliver_one(&r);
+    CHECK_INT(2, s->delivered_once);
+    CHECK_INT(1, s->bodies);
     mailbox_deliver_end(&d);
 }
 

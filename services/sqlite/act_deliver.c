@@ -280,27 +280,50 @@ static int read_delivery(struct rpc_call *call, struct delivering *d, struct fau
     return rpc_read_piece(call, 60000, &d->prefix, why);
 }
 
-int act_deliver_to(struct rpc_call *call, struct fault *why)
+static int deliver_and_answer(struct rpc_call *call, struct delivering *d, struct fault *why)
 {
-    struct delivering d = { .body = call->session };
     uint64_t started = clock_now_us();
     bool sealed = false;
     json_t *ok;
 
-    if (read_delivery(call, &d, why) < 0)
-        return -1;
-    d.box = box_get(d.alias);
-    if (deliver(&d, &sealed, why) < 0) {
-        log_event(LOG_WARN, "deliver.failed", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d.alias), F_INT("bytes", d.body->bytes), F_FAULT(why));
+    d->box = box_get(d->alias);
+    if (deliver(d, &sealed, why) < 0) {
+        log_event(LOG_WARN, "deliver.failed", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d->alias), F_INT("bytes", d->body->bytes), F_FAULT(why));
         return -1;
     }
     metric_add(sealed ? server.sealed_items : server.delivered, 1);
-    log_event(LOG_INFO, "deliver.done", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d.alias), F_SLICE("mark", hex_encode(call->arena, slice_head(d.mark, 8))), F_INT("bytes", d.prefix.n + d.body->bytes),
-              F_BOOL("sealed", sealed), F_BOOL("duplicate", d.done.duplicate), F_INT("uid", d.done.uid),
+    log_event(LOG_INFO, "deliver.done", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d->alias), F_SLICE("mark", hex_encode(call->arena, slice_head(d->mark, 8))), F_INT("bytes", d->prefix.n + d->body->bytes),
+              F_BOOL("sealed", sealed), F_BOOL("duplicate", d->done.duplicate), F_INT("uid", d->done.uid),
               F_INT("took_us", clock_now_us() - started));
     ok = json_object();
     json_set_bool(ok, "sealed", sealed);
-    json_set_bool(ok, "duplicate", d.done.duplicate);
-    json_set_int(ok, "uid", d.done.uid);
+    json_set_bool(ok, "duplicate", d->done.duplicate);
+    json_set_int(ok, "uid", d->done.uid);
     return rpc_answer(call, ok, NULL, 0, why);
+}
+
+int act_deliver_to(struct rpc_call *call, struct fault *why)
+{
+    struct delivering d = { .body = call->session };
+
+    return read_delivery(call, &d, why) < 0 ? -1 : deliver_and_answer(call, &d, why);
+}
+
+int act_deliver_one(struct rpc_call *call, struct fault *why)
+{
+    struct body body = { .memory = BUF_INIT(BODY_MEMORY_MAX) };
+    struct delivering d = { .body = &body };
+    struct slice bytes;
+    int r;
+
+    if (read_delivery(call, &d, why) < 0)
+        return -1;
+    d.prefix = arena_copy(call->arena, d.prefix);
+    if (rpc_read_piece(call, BODY_MEMORY_MAX, &bytes, why) < 0)
+        return -1;
+    body.bytes = bytes.n;
+    r = buf_append(&body.memory, bytes) < 0 ? fault_set(why, FAULT_LIMIT, "the body is too large for one request")
+                                            : deliver_and_answer(call, &d, why);
+    buf_free(&body.memory);
+    return r;
 }

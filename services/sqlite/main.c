@@ -64,6 +64,7 @@ static const struct rpc_action actions[] = {
     { "deliver.begin", act_deliver_begin, NULL, 0 },
     { "deliver.to", act_deliver_to, &body_kind, 0 },
     { "deliver.end", act_deliver_end, &body_kind, 0 },
+    { "deliver.one", act_deliver_one, NULL, 0 },
 };
 
 static bool is_loopback(const char *address)

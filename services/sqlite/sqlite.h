@@ -191,3 +191,4 @@ int act_messages_search(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_deliver_begin(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_deliver_to(struct rpc_call *call, struct fault *why) SUSPENDS;
 int act_deliver_end(struct rpc_call *call, struct fault *why) SUSPENDS;
+int act_deliver_one(struct rpc_call *call, struct fault *why) SUSPENDS;
