@@ -134,7 +134,7 @@ static bool read_date(struct api_call *c, struct slice *out)
     int64_t ms;
     uint64_t number;
 
-    if (get(c, "date") == NULL)
+    if (get(c, "date") == NULL || (json_is_string(get(c, "date")) && text.n == 0))
         return true;
     if (slice_to_u64(text, (uint64_t)INT64_MAX / 2, &number))
         ms = (int64_t)number;
@@ -206,6 +206,8 @@ static bool read_own(struct api_call *c, struct headers *h)
     const char *name;
     size_t i;
 
+    if (json_is_string(own) && json_string_length(own) == 0)   /* an empty field of a form */
+        return true;
     json_object_foreach(own, name, one)
         if (!add_own(c, h, slice_of(name), one))
             return false;

@@ -160,6 +160,12 @@ static bool route_is_limited(const struct api_call *c)
     return !(c->auth == API_TOKEN && slice_equal(c->user.group, LIT("admin")));
 }
 
+/* Routes that count for themselves; whoever is not let in counts there, too. */
+static bool is_exempt_route(const struct api_call *c)
+{
+    return c->route != NULL && (c->route->flags & API_NO_GLOBAL_LIMIT) && (c->auth != API_NOBODY || c->route->auth == API_NOBODY);
+}
+
 /* 1: refused. One set of headers goes out: that of the route's own limit where there is one. */
 static int count_all(struct api_call *c, struct slice who, struct fault *why)
 {
@@ -167,7 +173,7 @@ static int count_all(struct api_call *c, struct slice who, struct fault *why)
     struct redis_counter counter;
     uint64_t over_ms = over_for(c->api, who);
 
-    if (config->ratelimit_max == 0 || (c->route != NULL && c->route->flags & API_NO_GLOBAL_LIMIT))
+    if (config->ratelimit_max == 0 || is_exempt_route(c))
         return 0;
     if (over_ms > 0)
         return refuse(c, config->ratelimit_max, over_ms);

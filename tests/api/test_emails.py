@@ -172,6 +172,15 @@ def test_all_forms_of_a_body(box, how):
     assert got.json["link"].endswith("/my-account/emails/" + got.json["id"]) and got.json["status"] == "queued"
 
 
+def test_empty_values_are_absent(box):
+    nothing = {k: "" for k in "cc bcc replyTo sender subject html inReplyTo references messageId priority encoding textEncoding headers".split()}
+    for how in ("json", "form", "fields"):
+        got = api("POST", "/v1/emails", auth=(box, PASSWORD), **{how: {"to": FRIEND, "from": box, "text": "x", "date": later(), **nothing}})
+        assert not {"Cc", "Reply-To", "Sender", "In-Reply-To", "References", "X-Priority"} & set(parsed(got).keys())
+    got = send(box, text="x", date="", cc=[], bcc=None, attachments=[], headers={}, references=[], html=None)
+    assert got.status == 200 and got.json["envelope"]["to"] == [FRIEND]
+
+
 # ---- files as multipart -----------------------------------------------------------------------------------------------------------
 
 def upload(box, files, fields=()):
