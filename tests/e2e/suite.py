@@ -83,8 +83,10 @@ def pid_of(name):
 
 
 def is_running(pid):
+    """False once all its threads are gone: until then a killed process still holds its ports."""
     try:
-        return open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0] != "Z"
+        state = open("/proc/%d/stat" % pid).read().rsplit(")", 1)[1].split()[0]
+        return state != "Z" or len(os.listdir("/proc/%d/task" % pid)) > 1
     except OSError:
         return False
 
