@@ -258,6 +258,9 @@ def run_queue(args, server, address, port, user, password, pids):
         c.start()
     for c in clients:
         c.join()
+        if c.exitcode:
+            sink.stop()
+            raise SystemExit(f"{server}: submission failed")
     accepted = time.time() - started
     while sink.count() < QUEUE_MESSAGES and time.time() - started < 120:
         time.sleep(0.02)
@@ -270,7 +273,7 @@ def run_queue(args, server, address, port, user, password, pids):
 
 def scene_queue(args, env):
     master = os.path.join(os.environ.get("BENCH_TMP", "/tmp/bench-peers"), "postfix-sink/queue/pid/master.pid")
-    if os.path.exists(master):
+    if os.path.exists(master) and os.path.exists(f"/proc/{open(master).read().strip()}"):
         run_queue(args, "postfix-relay", "127.0.0.1:24026", 24025, None, None, [int(open(master).read())])
     run_queue(args, "suite", f"127.0.0.2:{env['MX_PORT']}", int(env["SMTPS_PORT"]), "u%d@bench.test", env["FIXTURE_PASSWORD"],
               [int(env["PID_smtp"]), int(env["PID_smtp_bree"])])
