@@ -20,6 +20,8 @@ struct mailbox {
     uint64_t connection;                   /* the rpc generation the session belongs to; 0: none */
     uint64_t generation;                   /* of the mailbox: rises when it was opened again */
     struct fiber_mutex opening;
+    char *append_path;                     /* the folder that was there at append_checked_ms; NULL: none yet */
+    uint64_t append_checked_ms, append_connection;
 };
 
 enum mailbox_repeat { REPEAT_NEVER, REPEAT_SAFE };      /* may it be sent again when the answer was lost? */

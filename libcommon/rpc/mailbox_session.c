@@ -208,6 +208,7 @@ static void mailbox_free(struct mailbox **mbp)
     secret_unref(&mb->key);
     free(mb->alias_id);
     free(mb->wrap_id);
+    free(mb->append_path);
     memory_wipe(mb->session, sizeof(mb->session));
     free(mb);
 }
