@@ -35,7 +35,41 @@ int mx_directory_find_domain(struct mx *mx, struct slice name, struct arena *in,
     out->has_catchall = d.has_catchall && !d.is_catchall_regex_disabled;
     out->has_patterns = d.has_regex && !d.is_catchall_regex_disabled;
     out->has_verification = d.has_recipient_verification;
+    out->allowlist = d.allowlist;
+    out->allowlist_count = d.allowlist_count;
+    out->denylist = d.denylist;
+    out->denylist_count = d.denylist_count;
     return 0;
+}
+
+/* ---- lists of the domain's owner
+ * ----------------------------------------------------------------------------------------
+ */
+
+static bool is_below(struct slice name, struct slice domain)
+{
+    return slice_has_suffix_nocase(name, domain) &&
+           (name.n == domain.n || name.p[name.n - domain.n - 1] == '.');
+}
+
+static bool lists(const struct slice *list, size_t count, const struct smtp_path *from,
+                  const char *ip)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (slice_equal(list[i], slice_of(ip)))
+            return true;
+        if (from->domain.n > 0 && (slice_equal_nocase(list[i], from->address) ||
+                                   (list[i].n > 0 && is_below(from->domain, list[i]))))
+            return true;
+    }
+    return false;
+}
+
+bool mx_directory_denies(const struct mx_domain *domain, const struct smtp_path *from,
+                         const char *ip)
+{
+    return lists(domain->denylist, domain->denylist_count, from, ip) &&
+           !lists(domain->allowlist, domain->allowlist_count, from, ip);
 }
 
 /* ---- patterns

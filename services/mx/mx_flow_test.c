@@ -86,6 +86,17 @@ static void add_alias(struct world *w, const char *domain_id, const char *name, 
     CHECK_OK(alias_insert(w->mx.store, &a, deadline_in_ms(TALK_MS), &why), &why);
 }
 
+static void add_choosy_domain(struct world *w)
+{
+    struct slice denied[] = {LIT("bad.example"), LIT("eve@sender.example"), LIT("192.0.2.1")}, allowed[] = {LIT("good@bad.example")};
+    struct domain_doc d = {.name = LIT("choosy.example"), .denylist = denied, .denylist_count = 3, .allowlist = allowed, .allowlist_count = 1};
+    struct fault why;
+    struct test *t = w->t;
+
+    CHECK_OK(domain_insert(w->mx.store, &d, deadline_in_ms(TALK_MS), &why), &why);
+    add_alias(w, d.id, "jane", true, 250, "jane@there.example", false);
+}
+
 static void fill_store(struct world *w)
 {
     struct domain_doc d = {.name = LIT("here.example")};
@@ -111,6 +122,7 @@ static void fill_store(struct world *w)
     d.name = LIT("all.example");
     CHECK_OK(domain_insert(w->mx.store, &d, deadline_in_ms(TALK_MS), &why), &why);
     add_alias(w, d.id, "*", true, 250, "all@there.example", false);
+    add_choosy_domain(w);
 }
 
 static int world_open(struct world *w, struct fault *why)
@@ -292,6 +304,30 @@ static void play_forward(struct world *w)
     CHECK(slice_has_prefix(buf_slice(&w->sunk), LIT(">a@sender.example\n")));
     EXPECT("553", deliver(w, "", "SRS0=00000000=AA=sender.example=a@web.example", MESSAGE));
     EXPECT("553", deliver(w, "SRS0=00000000=AA=sender.example=a@web.example", "jane@here.example", MESSAGE));
+}
+
+static void play_lists(struct world *w)
+{
+    static const struct {
+        const char *from, *want;
+    } row[] = {
+        {"a@sender.example", "250"},
+        {"Eve@Sender.example", "550 5.7.1"},
+        {"x@bad.example", "550 5.7.1"},
+        {"x@very.bad.example", "550 5.7.1"},
+        {"x@notbad.example", "250"},
+        {"good@bad.example", "250"},
+        {"", "250"},
+    };
+
+    for (size_t i = 0; i < COUNT(row); i++)
+        EXPECT(row[i].want, deliver(w, row[i].from, "jane@choosy.example", MESSAGE));
+    EXPECT("250", deliver(w, "x@bad.example", "jane@here.example", MESSAGE));
+}
+
+TEST(mx_flow, an_owner_lists_senders)
+{
+    world(t, play_lists);
 }
 
 TEST(mx_flow, forwards_with_srs)

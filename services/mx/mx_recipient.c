@@ -206,6 +206,9 @@ static struct smtp_reply resolve(struct lookup *l, struct slice local, struct sl
         return why.code == FAULT_NOT_FOUND ? SMTP_REPLY(551, "", "") : store_is_away(l, &why);
     if (depth == 0)
         begin_domain(l, &d);
+    if (depth == 0 &&
+        mx_directory_denies(&d, &l->e->s->mail.from, stream_peer(l->e->s->stream)->ip))
+        return SMTP_REPLY(550, "5.7.1", "The owner of this domain does not want mail from you");
     if (mx_directory_find_alias(l->e->mx, &d, name, a, l->until, &alias, &why) < 0)
         return why.code == FAULT_NOT_FOUND ? SMTP_REPLY(550, "5.1.1", "No such user here")
                                            : store_is_away(l, &why);
