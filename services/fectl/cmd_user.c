@@ -35,8 +35,25 @@ static int user_list(struct fectl *f, struct fault *why)
     return 0;
 }
 
+/* An account that somebody registered for may act from now on. */
+static int user_verify(struct fectl *f, struct fault *why)
+{
+    struct store_update *u = store_update_new(f->arena);
+    struct slice email;
+    uint64_t matched;
+
+    if (fectl_argument(f, 0, "the e-mail address", &email, why) < 0)
+        return -1;
+    store_set_bool(u, "has_verified_email", true);
+    store_set_date(u, "updated_at", clock_wall_ms());
+    if (store_update(f->store, USERS, store_filter_text(f->arena, "email", arena_lower(f->arena, email)), u, STORE_ONE, fectl_until(), &matched, why) < 0)
+        return -1;
+    return matched > 0 ? 0 : fault_set(why, FAULT_NOT_FOUND, "there is no user %.*s", SLICE(email));
+}
+
 const struct command user_commands[] = {
     { "user", "add", "EMAIL [--admin]", "makes a user and prints its API token, once", true, user_add },
+    { "user", "verify", "EMAIL", "confirms the address of an account that registered by the API: it may act then", true, user_verify },
     { "user", "list", "", "users with their ids and groups", true, user_list },
     { NULL, NULL, NULL, NULL, false, NULL },
 };

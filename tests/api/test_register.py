@@ -1,5 +1,6 @@
 """POST /v1/account: closed unless the operator opens it; one account for an address, however many ask at once."""
 import threading
+import time
 
 import pytest
 
@@ -55,3 +56,19 @@ def test_one_account_for_an_address(server):
     assert sorted(codes) == [200] + [400] * 7
     assert post(server, email=address.upper(), password=GOOD).status == 400
     assert fectl("user", "list").count(address) == 1
+
+
+def test_it_works_once_verified(server):
+    address = unique("ok") + "@people.test"
+    token = post(server, email=address, password=GOOD).json["api_token"]
+    fectl("user", "verify", address)
+    assert eventually_200(token)
+
+
+def eventually_200(token):
+    """The API remembers an account for a second or two."""
+    end = time.monotonic() + 10
+    while api("GET", "/v1/account", token=token).status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return True
