@@ -2,9 +2,10 @@
 # story.sh STATE - the whole life of a domain by REST, with nothing but an API token and curl: made, its missing records found and added to the test DNS, verified,
 # an address with a mailbox, mail received by MX and read by IMAP, mail sent, its story told. Each step is printed with the answer that matters.
 set -euo pipefail
+state=$(realpath "$1")
 cd "$(dirname "$0")/../.."
-. "$1/suite.env"
-state=$1 domain=story-$(date +%s).test
+. "$state/suite.env"
+domain=story-$(date +%s).test
 say() { printf '\n-- %s\n' "$*"; }
 die() { printf 'story: %s\n' "$*" >&2; exit 1; }
 field() { jq -r ".$1"; }
