@@ -44,8 +44,10 @@ static double magnitude(size_t n)
 {
     double v = (double)n, sum = 0;
 
-    for (; v >= 2; v /= 2)
+    while (v >= 2) {
+        v /= 2;
         sum += 0.30103;
+    }
     return sum + (v - 1) * 0.30103;
 }
 

@@ -85,7 +85,8 @@ int stream_fill(struct stream *s, size_t max, struct deadline until, struct faul
 
 static bool is_strict_line(struct slice line)
 {
-    return line.n >= 2 && line.p[line.n - 2] == '\r' && memchr(line.p, '\r', line.n - 2) == NULL;
+    return line.p != NULL && line.n >= 2 && line.p[line.n - 2] == '\r' &&
+           memchr(line.p, '\r', line.n - 2) == NULL;
 }
 
 int stream_read_line(struct stream *s, size_t max, struct deadline until, struct slice *out,

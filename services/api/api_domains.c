@@ -151,7 +151,7 @@ static int set_members(struct api_call *c, json_t *o, const struct domain_doc *d
     store_where_in(f, "_id", ids, d->member_count);
     if (d->member_count > 0 && store_find(c->api->store, USERS, f, NULL, c->until, &users, why) < 0)
         return -1;
-    for (size_t i = 0; i < d->member_count; i++) {
+    for (size_t i = 0; d->members != NULL && i < d->member_count; i++) {
         struct slice email = email_of(users, d->members[i].user);
 
         if (!is_admin && strcmp(d->members[i].user, c->user.id) != 0)

@@ -39,7 +39,7 @@ static struct slice file_name(struct arena *a, struct slice disposition, bool *i
     *is_file = extended.p != NULL || plain.p != NULL;
     if (slice_has_prefix_nocase(extended, LIT("UTF-8''")) && http_unescape(a, slice_tail(extended, 7), false, &name))
         plain = name;
-    if (!slice_is_utf8(plain) || (plain.n > 0 && memchr(plain.p, '\0', plain.n) != NULL))
+    if (!slice_is_utf8(plain) || slice_find_char(plain, '\0') >= 0)
         return SLICE_NONE;
     for (ptrdiff_t slash; (slash = slice_rfind_char(plain, '/')) >= 0 || (slash = slice_rfind_char(plain, '\\')) >= 0;)
         plain = slice_tail(plain, (size_t)slash + 1);

@@ -164,7 +164,7 @@ static int print_story(struct story *s, struct fault *why)
                          SLICE(s->ids[0]));
     for (size_t i = 0; i < n; i++)
         list[i] = json_array_get(s->docs, i);
-    qsort(list, n, sizeof(*list), by_time);
+    qsort(list, n, sizeof(void *), by_time);
     for (size_t i = 0; i < n; i++)
         print_entry(list[i]);
     return 0;

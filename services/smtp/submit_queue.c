@@ -71,8 +71,8 @@ static int check_account(struct submit_mail *m, struct deadline until, struct fa
     struct submit_conn *conn = m->conn;
     const struct login_result *who = &conn->who;
     struct store *st = conn->submit->store;
-    struct domain_doc domain;
-    struct alias_doc alias;
+    struct domain_doc domain = {0};
+    struct alias_doc alias = {0};
     int r;
 
     if (conn->hears && conn->checked_ms != 0 && clock_now_ms() - conn->checked_ms < CHECKED_FOR_MS)

@@ -135,7 +135,7 @@ int act_mailbox_sizes(struct rpc_call *call, struct fault *why)
     ok = json_object();
     list = json_array();
     for (size_t i = 0; i < m.count; i++)
-        (void)json_array_append_new(list, json_integer((json_int_t)(m.bytes[i] + sealed_bytes(server.sealed, m.alias[i]))));
+        (void)json_array_append_new(list, json_integer((json_int_t)m.bytes[i] + (json_int_t)sealed_bytes(server.sealed, m.alias[i])));
     (void)json_object_set_new(ok, "bytes", list);
     return rpc_answer(call, ok, NULL, 0, why);
 }
