@@ -174,6 +174,25 @@ void imap_server_leave(struct imap_session *s)
 
 /* ---- drain ------------------------------------------------------------------------------------------------------------- */
 
+/* Nobody hears events any more, not even a session that outlived the drain: the connection to Redis goes now. */
+static void stop_hearing(struct imap_server *server)
+{
+    size_t cursor = 0;
+    struct slice name;
+    void *value;
+
+    while (map_next(server->aliases, &cursor, &name, &value) == 1) {
+        struct imap_alias *alias = value;
+
+        if (alias->count == 0) {
+            alias_end(alias);
+            continue;
+        }
+        redis_unsubscribe(&alias->changes);
+        redis_unsubscribe(&alias->account);
+    }
+}
+
 void imap_server_drain(struct imap_server *server, struct deadline until)
 {
     struct fault why;
@@ -183,5 +202,6 @@ void imap_server_drain(struct imap_server *server, struct deadline until)
         imap_session_bye(s, "server is going down, please come back");
     while (server->first)
         if (fiber_event_wait(&server->session_ended, until, &why) < 0)
-            return;
+            break;
+    stop_hearing(server);
 }
