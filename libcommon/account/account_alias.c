@@ -144,19 +144,9 @@ static bool is_ip(struct slice s)
 static bool is_host(struct slice s)
 {
     ptrdiff_t dot = slice_rfind_char(s, '.');
-    struct slice rest = s, label;
     uint64_t number;
 
-    if (dot <= 0 || s.n > 253 || slice_to_u64(slice_tail(s, (size_t)dot + 1), UINT64_MAX, &number) || s.p[s.n - 1] == '.')
-        return false;
-    while (slice_cut(&rest, '.', &label)) {
-        if (label.n == 0 || label.n > 63 || label.p[0] == '-' || label.p[label.n - 1] == '-')
-            return false;
-        for (size_t i = 0; i < label.n; i++)
-            if (!ascii_is_alnum(label.p[i]) && label.p[i] != '-' && label.p[i] != '_')
-                return false;
-    }
-    return true;
+    return dot > 0 && address_domain_is_valid(s) && !slice_to_u64(slice_tail(s, (size_t)dot + 1), UINT64_MAX, &number);
 }
 
 static bool is_url(struct slice s)

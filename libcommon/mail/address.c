@@ -39,7 +39,7 @@ static bool literal_is_valid(struct slice s)
     return slice_copy_cstr(is6 ? slice_tail(s, 5) : s, text, sizeof(text)) && inet_pton(is6 ? AF_INET6 : AF_INET, text, &ip) == 1;
 }
 
-static bool domain_is_valid(struct slice domain)
+bool address_domain_is_valid(struct slice domain)
 {
     struct slice rest = domain, label;
 
@@ -78,7 +78,7 @@ bool address_parse(struct arena *a, struct slice in, struct address *out)
         out->domain = arena_lower(a, domain);
     else if (!idn_to_ascii(a, domain, &out->domain))
         return false;
-    if (out->is_literal ? !literal_is_valid(domain) : !domain_is_valid(out->domain))
+    if (out->is_literal ? !literal_is_valid(domain) : !address_domain_is_valid(out->domain))
         return false;
     out->text = arena_printf(a, "%.*s@%.*s", (int)at, in.p, SLICE(out->domain));
     out->local = slice_head(out->text, (size_t)at);

@@ -20,6 +20,8 @@ struct address {
 /* local@domain without quotes around the local part (those are not supported here). UTF-8 is allowed in the local part and
  * becomes A-labels in the domain. False when it is no address.                                                           */
 bool address_parse(struct arena *a, struct slice in, struct address *out) MUST_CHECK;
+/* Labels of letters, digits, - and _, 63 bytes each, 253 in all; no final dot. */
+bool address_domain_is_valid(struct slice domain);
 /* user@domain: what looks up an alias. */
 struct slice address_without_tag(struct arena *a, const struct address *address);
 /* The registrable domain ("example.co.uk") by the ICANN section of the Public Suffix List; an address literal, an IP, or a

@@ -5,6 +5,7 @@
 #include "api.h"
 
 #include "base/encode.h"
+#include "base/secret.h"
 #include "mail/idn.h"
 
 #define CREDENTIALS_BYTES_MAX 2048
@@ -146,23 +147,13 @@ int api_authenticate(struct api_call *c, struct fault *why)
 
 /* ---- what the path names ---------------------------------------------------------------------------------------- */
 
-static bool is_object_id(struct slice s)
-{
-    if (s.n != 24)
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (!ascii_is_digit(s.p[i]) && !(s.p[i] >= 'a' && s.p[i] <= 'f'))
-            return false;
-    return true;
-}
-
 static int find_domain(struct api_call *c, struct slice wanted, struct fault *why)
 {
     struct slice name;
 
     if (!idn_to_ascii(c->arena, wanted, &name))
         return fault_set(why, FAULT_NOT_FOUND, "no domain name");
-    if (is_object_id(name) &&
+    if (object_id_is_valid(name) &&
         directory_find_domain(c->api->directory, name, c->arena, c->until, &c->domain, &c->domain_document, why) == 0)
         return 0;
     return directory_name_domain(c->api->directory, name, c->arena, c->until, &c->domain, &c->domain_document, why);
@@ -192,7 +183,7 @@ static int find_alias(struct api_call *c, struct slice wanted, struct fault *why
     struct slice domain = slice_of(c->domain.id);
     struct store_filter *f = store_filter_text(c->arena, "domain", domain);
 
-    if (is_object_id(wanted)) {
+    if (object_id_is_valid(wanted)) {
         struct store_filter *by_id = store_filter_id(c->arena, wanted);
 
         store_where_text(by_id, "domain", STORE_EQ, domain);

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#include "base/secret.h"
+
 #define IDS_MAX  50                            /* one mail leads to, at most */
 #define DOCS_MAX 2000
 
@@ -17,16 +19,6 @@ struct story {
     struct slice ids[IDS_MAX];
     size_t id_count, id_done;
 };
-
-static bool is_id(struct slice s)
-{
-    if (s.n != 24)
-        return false;
-    for (size_t i = 0; i < s.n; i++)
-        if (!ascii_is_digit(s.p[i]) && !(s.p[i] >= 'a' && s.p[i] <= 'f'))
-            return false;
-    return true;
-}
 
 static void follow_id(struct story *s, struct slice id)
 {
@@ -66,7 +58,7 @@ static void follow_words(struct story *s, struct slice said)
     struct slice word;
 
     while (slice_cut(&said, ' ', &word))
-        if (is_id(word))
+        if (object_id_is_valid(word))
             follow_id(s, word);
 }
 
@@ -75,9 +67,9 @@ static int follow(struct story *s, const json_t *doc, struct fault *why)
     struct slice report = json_get_slice(json_object_get(doc, "meta"), "report");
     struct slice mark = json_get_slice(doc, "mark"), msg = json_get_slice(doc, "msg");
 
-    if (is_id(msg))
+    if (object_id_is_valid(msg))
         follow_id(s, msg);
-    if (is_id(report))
+    if (object_id_is_valid(report))
         follow_id(s, report);
     follow_words(s, json_get_slice(doc, "response"));
     return mark.n > 0 ? follow_mark(s, mark, why) : 0;
