@@ -30,6 +30,7 @@ void derive_sealing_pair(struct slice data_key, struct sealing_pair *out)
     if (crypto_box_seed_keypair(out->public_key, out->private_key, seed) != 0)
         abort();
     memory_wipe(seed, sizeof(seed));
+    derive_key(data_key, "own mail", out->own_key);
 }
 
 void sealing_pair_wipe(struct sealing_pair *pair)

@@ -77,6 +77,7 @@ int engine_set_wraps(struct engine *e, struct slice wrap_ids_json, struct fault 
 int engine_get_public_key(struct engine *e, struct arena *in, struct slice *out, struct fault *why) MUST_CHECK;
 /* Bytes that appends, copies and deliveries may reach; 0: no limit. `outside_bytes` (the sealed spool) counts as used. */
 void engine_set_quota(struct engine *e, uint64_t quota_bytes, uint64_t outside_bytes);
+uint64_t engine_used_bytes(const struct engine *e);            /* of its messages, as this handle last saw it; what a quota counts */
 int engine_get_usage(struct engine *e, struct mailbox_usage *out, struct fault *why) MUST_CHECK;
 uint64_t engine_modseq(struct engine *e);                      /* mailbox-wide, as this handle last saw it */
 

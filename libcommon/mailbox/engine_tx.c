@@ -62,6 +62,11 @@ void engine_set_quota(struct engine *e, uint64_t quota_bytes, uint64_t outside_b
     e->outside = outside_bytes;
 }
 
+uint64_t engine_used_bytes(const struct engine *e)
+{
+    return e->state.bytes;
+}
+
 /* ---- levels: 1 is the transaction, those above are savepoints ------------------------------------ */
 
 static const char *const savepoint_sql[ENGINE_LEVELS_MAX + 1] = {

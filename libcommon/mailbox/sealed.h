@@ -6,7 +6,7 @@
  *           several at once (commits then wait for one another). Never suspends.
  *
  * No secret of the server opens an item: a fresh key encrypts it (libsodium secretstream), that key is sealed to the alias's
- * X25519 public key. Alias, item id, sequence, arrival time, mark and key generation are the associated data of the last
+ * X25519 public key, or, while the mailbox is open, encrypted with a key derived from its data key (secretbox). Alias, item id, sequence, arrival time, mark and key generation are the associated data of the last
  * chunk, so an item moved to another alias, reordered or relabelled does not open. Sizes are padded (Padme).
  * Errors: FAULT_DISK_FULL, FAULT_IO; FAULT_CORRUPT for an item that does not open.
  */
@@ -46,6 +46,7 @@ uint64_t sealed_damaged_count(const struct sealed_log *log);
 struct sealed_meta {
     struct slice alias_id;                     /* 24 hex */
     struct slice public_key;                   /* 32 bytes */
+    struct slice own_key;                      /* of the sealing pair, 32 bytes, when it is known: used instead; else empty */
     struct slice mark;                         /* 32 bytes */
     struct slice folder;                       /* sealed with the message */
     uint32_t flags;
@@ -82,8 +83,10 @@ int sealed_read_begin(struct sealed_log *log, struct slice alias_id, const struc
 int sealed_read_next(struct sealed_reader *r, struct slice *piece, struct fault *why) MUST_CHECK;
 void sealed_read_end(struct sealed_reader **r);        /* closer */
 
-/* The items are in the mailbox now (committed with their ids, so that a replay after a crash is recognised). Not synced. */
+/* The items are in the mailbox now (committed with their ids, so that a replay after a crash is recognised). Written with the next
+ * commit or sealed_flush, never synced for its own sake; does not wait for a commit under way.                             */
 void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct sealed_item *items, size_t count);
+void sealed_flush(struct sealed_log *log);
 /* Every item of the alias goes, durably: its mailbox is being deleted. Nothing of that alias may be on its way in. */
 int sealed_purge(struct sealed_log *log, struct slice alias_id, struct fault *why) MUST_CHECK;
 /* Moves an item that does not open to quarantine/, with a durable copy first. */

@@ -75,14 +75,32 @@ static int writer_add(struct sealed_writer *w, struct slice bytes, struct fault 
     return 0;
 }
 
-static void writer_new_key(struct sealed_writer *w, struct slice public_key)
+/* A nonce at random: 192 bits never meet. */
+static void seal_key_own(struct sealed_head *h, const unsigned char key[32], struct slice own_key)
+{
+    _Static_assert(SEALED_OWN_BOX <= SEALED_BOX, "both forms have the same place");
+    random_bytes(h->box, crypto_secretbox_NONCEBYTES);
+    (void)crypto_secretbox_easy(h->box + crypto_secretbox_NONCEBYTES, key, 32, h->box, (const unsigned char *)own_key.p);
+    sealed_generation(own_key, h->generation);
+}
+
+static void seal_key_public(struct sealed_head *h, const unsigned char key[32], struct slice public_key)
+{
+    if (crypto_box_seal(h->box, key, 32, (const unsigned char *)public_key.p) != 0)
+        abort();                       /* refused only for a public key that was checked before */
+    sealed_generation(public_key, h->generation);
+}
+
+static void writer_new_key(struct sealed_writer *w, const struct sealed_meta *meta)
 {
     unsigned char key[32];
 
     random_bytes(key, sizeof(key));
     crypto_secretstream_xchacha20poly1305_init_push(&w->stream, w->head.stream, key);
-    if (crypto_box_seal(w->head.box, key, sizeof(key), (const unsigned char *)public_key.p) != 0)
-        abort();                       /* refused only for a public key that was checked before */
+    if (meta->own_key.n == 32)
+        seal_key_own(&w->head, key, meta->own_key);
+    else
+        seal_key_public(&w->head, key, meta->public_key);
     memory_wipe(key, sizeof(key));
 }
 
@@ -129,10 +147,9 @@ int sealed_write_begin(struct sealed_log *log, const struct sealed_meta *meta, s
     w->head.arrived_ms = meta->arrived_ms;
     random_bytes(w->head.id.b, sizeof(w->head.id.b));
     memcpy(w->head.mark, meta->mark.p, 32);
-    sealed_generation(meta->public_key, w->head.generation);
     if (!sealed_alias_parse(meta->alias_id, w->head.alias))
         return fault_set(why, FAULT_INVALID, "not an alias id");
-    writer_new_key(w, meta->public_key);
+    writer_new_key(w, meta);
     if (writer_start(w, meta, why) < 0)
         return -1;
     *out = w;
@@ -283,17 +300,33 @@ static int reader_open_file(struct sealed_log *log, struct sealed_reader *r, con
     return 0;
 }
 
+static bool is_of(const struct sealed_head *h, const unsigned char key[32])
+{
+    unsigned char generation[8];
+
+    sealed_generation(slice_make(key, 32), generation);
+    return memcmp(generation, h->generation, sizeof(generation)) == 0;
+}
+
+/* 0: this pair opened it. */
+static int unseal_with(const struct sealed_head *h, const struct sealing_pair *pair, unsigned char key[32])
+{
+    if (is_of(h, pair->own_key))
+        return crypto_secretbox_open_easy(key, h->box + crypto_secretbox_NONCEBYTES, SEALED_OWN_BOX - crypto_secretbox_NONCEBYTES,
+                                          h->box, pair->own_key);
+    if (is_of(h, pair->public_key))
+        return crypto_box_seal_open(key, h->box, SEALED_BOX, pair->public_key, pair->private_key);
+    return -1;
+}
+
 static int reader_unseal_key(struct sealed_reader *r, const struct sealing_pair *pairs, size_t count,
                              struct fault *why)
 {
-    unsigned char key[32], generation[8];
+    unsigned char key[32];
     int bad = -1;
 
-    for (size_t i = 0; i < count && bad != 0; i++) {
-        sealed_generation(slice_make(pairs[i].public_key, 32), generation);
-        if (memcmp(generation, r->head.generation, sizeof(generation)) == 0)
-            bad = crypto_box_seal_open(key, r->head.box, SEALED_BOX, pairs[i].public_key, pairs[i].private_key);
-    }
+    for (size_t i = 0; i < count && bad != 0; i++)
+        bad = unseal_with(&r->head, &pairs[i], key);
     if (bad == 0)
         bad = crypto_secretstream_xchacha20poly1305_init_pull(&r->stream, r->head.stream, key);
     memory_wipe(key, sizeof(key));

@@ -34,30 +34,63 @@ static void drop_empty_segments(struct sealed_log *log)
     log->segment_count = kept;
 }
 
-static int write_gone(struct sealed_log *log, enum sealed_record_type type, const unsigned char alias[SEALED_ALIAS],
-                      const struct sealed_item *items, size_t count, struct fault *why)
+static int gone_format(struct buf *records, enum sealed_record_type type, uint64_t seq, const unsigned char alias[SEALED_ALIAS],
+                       const struct sealed_item *items, size_t count)
 {
-    AUTO(buf_free) struct buf records = BUF_INIT(BUF_MAX_DEFAULT);
     unsigned char head[SEALED_HEAD_BYTES];
 
     for (size_t i = 0; i < count; i++) {
-        struct sealed_head h = { .type = type, .id = items[i].id, .seq = log->last_seq };
+        struct sealed_head h = { .type = type, .id = items[i].id, .seq = seq };
 
         memcpy(h.alias, alias, SEALED_ALIAS);
         sealed_head_format(&h, 0, head);
         sealed_head_format(&h, sealed_crc(head, SLICE_NONE), head);
-        if (buf_append(&records, slice_make(head, sizeof(head))) < 0)
-            return fault_set(why, FAULT_LIMIT, "too many sealed items at once");
+        if (buf_append(records, slice_make(head, sizeof(head))) < 0)
+            return -1;
     }
+    return 0;
+}
+
+static int gone_append(struct sealed_log *log, struct slice records, struct fault *why)
+{
     if (log->fd < 0)
         return fault_set(why, FAULT_IO, "the sealed log has no segment");
-    if (sealed_write_all(log->fd, buf_slice(&records), why) < 0) {
+    if (sealed_write_all(log->fd, records, why) < 0) {
         close(log->fd);
         log->fd = -1;
         return -1;
     }
     log->current_bytes += records.n;
     return 0;
+}
+
+size_t sealed_gone_take(struct sealed_log *log, struct buf *out)
+{
+    size_t n;
+
+    pthread_mutex_lock(&log->lock);
+    n = buf_append(out, buf_slice(&log->gone)) == 0 ? log->gone.n : 0;
+    if (n > 0)
+        buf_reset(&log->gone);
+    pthread_mutex_unlock(&log->lock);
+    return n;
+}
+
+void sealed_gone_return(struct sealed_log *log, struct slice records)
+{
+    pthread_mutex_lock(&log->lock);
+    (void)buf_append(&log->gone, records);
+    pthread_mutex_unlock(&log->lock);
+}
+
+void sealed_flush(struct sealed_log *log)
+{
+    AUTO(buf_free) struct buf records = BUF_INIT(SEALED_GONE_MAX);
+
+    pthread_mutex_lock(&log->write_lock);
+    if (sealed_gone_take(log, &records) > 0 && gone_append(log, buf_slice(&records), NULL) < 0)
+        sealed_gone_return(log, buf_slice(&records));
+    pthread_mutex_unlock(&log->write_lock);
 }
 
 static void index_forget(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS],
@@ -75,13 +108,11 @@ void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct s
 {
     unsigned char alias[SEALED_ALIAS];
 
-    if (!sealed_alias_parse(alias_id, alias))
+    if (count == 0 || !sealed_alias_parse(alias_id, alias))
         return;
-    /* not synced and not checked: when the records are lost, the items come again and their ids are recognised */
-    pthread_mutex_lock(&log->write_lock);
-    ignore_result(write_gone(log, SEALED_GONE, alias, items, count, NULL));
-    pthread_mutex_unlock(&log->write_lock);
     pthread_mutex_lock(&log->lock);
+    /* when the records are lost, the items come again and their ids are recognised */
+    ignore_result(gone_format(&log->gone, SEALED_GONE, items[count - 1].seq, alias, items, count));
     index_forget(log, alias, items, count);
     pthread_mutex_unlock(&log->lock);
 }
@@ -92,9 +123,13 @@ void sealed_forget(struct sealed_log *log, struct slice alias_id, const struct s
 static int purge_some(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS],
                       const struct sealed_item *items, size_t count, struct fault *why)
 {
+    AUTO(buf_free) struct buf records = BUF_INIT(BUF_MAX_DEFAULT);
+
+    if (gone_format(&records, SEALED_PURGED, log->last_seq, alias, items, count) < 0)
+        return fault_set(why, FAULT_LIMIT, "too many sealed items at once");
     if (log->fd < 0 && sealed_segment_begin(log, why) < 0)
         return -1;
-    if (write_gone(log, SEALED_PURGED, alias, items, count, why) < 0)
+    if (gone_append(log, buf_slice(&records), why) < 0)
         return -1;
     if (fdatasync(log->fd) < 0) {
         (void)fault_errno(why, errno, "sync the sealed log");

@@ -7,6 +7,8 @@
 #include "base/map.h"
 #include "mailbox/sealed_record.h"
 
+#define SEALED_GONE_MAX (1u << 20)     /* bytes of records that wait for a disk; what is dropped beyond comes again after a restart */
+
 struct sealed_segment {
     uint32_t number;
     uint64_t live, live_bytes, total_bytes;
@@ -28,6 +30,7 @@ struct sealed_log {
     uint64_t damaged;
     pthread_mutex_t write_lock;                /* who appends to the current segment; taken before `lock` */
     pthread_mutex_t lock;                      /* index and segment table */
+    struct buf gone;                           /* records of what was forgotten, not written yet; under `lock` */
     struct map *queues;                        /* alias bytes -> struct sealed_queue */
     struct sealed_segment *segments;
     size_t segment_count;
@@ -55,6 +58,10 @@ int sealed_read_at(int fd, void *out, size_t n, uint64_t at);
 /* sealed_crypt.c: ends the stream once seq is known; the last chunk authenticates the head. */
 int sealed_writer_finish(struct sealed_writer *w, unsigned char head[SEALED_HEAD_BYTES], struct fault *why);
 int sealed_write_all(int fd, struct slice bytes, struct fault *why);
+
+/* sealed_forget.c. Records of what was forgotten since, for the next write; given back when that failed. */
+size_t sealed_gone_take(struct sealed_log *log, struct buf *out);
+void sealed_gone_return(struct sealed_log *log, struct slice records);
 
 /* sealed_index.c: call with the lock held */
 struct sealed_queue *sealed_queue_find(struct sealed_log *log, const unsigned char alias[SEALED_ALIAS]);

@@ -214,6 +214,7 @@ int sealed_open(const char *folder, struct sealed_log **out, struct fault *why)
     log->fd = -1;
     log->dir = -1;
     log->queues = map_new();
+    log->gone = BUF_INIT(SEALED_GONE_MAX);
     pthread_mutex_init(&log->lock, NULL);
     pthread_mutex_init(&log->write_lock, NULL);
     if (mkdir(folder, 0700) < 0 && errno != EEXIST)
@@ -244,10 +245,12 @@ void sealed_close(struct sealed_log **log)
 {
     if (*log == NULL)
         return;
+    sealed_flush(*log);
     if ((*log)->fd >= 0)
         close((*log)->fd);
     if ((*log)->dir >= 0)
         close((*log)->dir);
+    buf_free(&(*log)->gone);
     sealed_index_free(*log);
     pthread_mutex_destroy(&(*log)->lock);
     pthread_mutex_destroy(&(*log)->write_lock);
@@ -335,6 +338,7 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
     AUTO(buf_free) struct buf group = BUF_INIT((size_t)1 << 30);
     struct pending *p = calloc(count, sizeof(*p));
     bool external = false;
+    size_t gone;
     int r = 0;
 
     if (p == NULL)
@@ -342,6 +346,7 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
     pthread_mutex_lock(&log->write_lock);
     if (log->fd < 0 || log->current_bytes >= SEALED_SEGMENT_BYTES)
         r = sealed_segment_begin(log, why);
+    gone = sealed_gone_take(log, &group);
     for (size_t i = 0; i < count && r == 0; i++) {
         ok[i] = gather(log, writers[i], &p[i], &group, why) == 0;
         external = external || (ok[i] && writers[i]->fd >= 0);
@@ -351,6 +356,7 @@ int sealed_commit(struct sealed_log *log, struct sealed_writer **writers, bool *
     if (r == 0) {
         index_group(log, writers, p, ok, count, group.n);
     } else {
+        sealed_gone_return(log, slice_head(buf_slice(&group), gone));
         segment_give_up(log);
     }
     for (size_t i = 0; i < count; i++) {

@@ -96,11 +96,11 @@ bool sealed_alias_parse(struct slice alias_id, unsigned char out[SEALED_ALIAS])
     return alias_id.n == 2 * SEALED_ALIAS && hex_decode(alias_id, out, SEALED_ALIAS);
 }
 
-void sealed_generation(struct slice public_key, unsigned char out[8])
+void sealed_generation(struct slice key, unsigned char out[8])
 {
     unsigned char digest[32];
 
-    sha256(public_key, digest);
+    sha256(key, digest);
     memcpy(out, digest, 8);
 }
 

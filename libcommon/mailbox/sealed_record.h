@@ -13,6 +13,7 @@ enum sealed_record_type { SEALED_ITEM = 1, SEALED_ITEM_EXTERNAL = 2, SEALED_GONE
 #define SEALED_MAGIC      0x31524c53u          /* "SLR1" */
 #define SEALED_ALIAS      12
 #define SEALED_BOX        (32 + crypto_box_SEALBYTES)
+#define SEALED_OWN_BOX    (crypto_secretbox_NONCEBYTES + crypto_secretbox_MACBYTES + 32)
 #define SEALED_STREAM     crypto_secretstream_xchacha20poly1305_HEADERBYTES
 #define SEALED_CHUNK      (64u << 10)
 #define SEALED_CHUNK_OVER (4 + crypto_secretstream_xchacha20poly1305_ABYTES)
@@ -25,9 +26,9 @@ struct sealed_head {
     uint64_t seq;
     int64_t arrived_ms;
     unsigned char mark[32];
-    unsigned char generation[8];               /* of the public key: its first bytes hashed */
+    unsigned char generation[8];               /* of the public key, or of the own key: hashed */
     uint64_t body_bytes;                       /* cipher text, here or in the item's own file */
-    unsigned char box[SEALED_BOX];             /* the item's key, sealed to the alias */
+    unsigned char box[SEALED_BOX];             /* the item's key, sealed to the alias; or nonce and secretbox under its own key, zeros */
     unsigned char stream[SEALED_STREAM];
 };
 
@@ -38,6 +39,6 @@ uint32_t sealed_crc(const unsigned char head[SEALED_HEAD_BYTES], struct slice bo
 /* The part of the head that the last chunk authenticates: all but magic, crc and type. */
 struct slice sealed_head_bound(const unsigned char head[SEALED_HEAD_BYTES]);
 bool sealed_alias_parse(struct slice alias_id, unsigned char out[SEALED_ALIAS]);
-void sealed_generation(struct slice public_key, unsigned char out[8]);
+void sealed_generation(struct slice key, unsigned char out[8]);
 /* Padme: at most 12 % more, and only O(log log) of the size shows. */
 uint64_t sealed_padded(uint64_t n);

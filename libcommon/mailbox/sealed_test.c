@@ -203,6 +203,65 @@ TEST(sealed, a_relabelled_item_does_not_open)
     place_remove(&place);
 }
 
+/* Sealed with the key that only who opened the mailbox has: read like the others, beside them, and by nobody else. */
+TEST(sealed, own_key_seals_without_the_pair)
+{
+    struct place place;
+    AUTO(sealed_close) struct sealed_log *log = NULL;
+    struct sealed_meta meta = { .alias_id = ALIAS_A, .mark = LIT("0123456789abcdef0123456789abcdef"), .folder = LIT("Junk"), .size_bytes = 5 };
+    struct sealed_writer *w = NULL;
+    struct sealed_item *items;
+    struct slice got;
+    struct fault why;
+    bool ok;
+
+    place_make(&place);
+    REQUIRE_OK(sealed_open(place.folder, &log, &why), &why);
+    put(t, log, ALIAS_A, &place.a, LIT("to the pair"), 1);
+    meta.public_key = slice_make(place.a.public_key, 32);
+    meta.own_key = slice_make(place.a.own_key, 32);
+    REQUIRE_OK(sealed_write_begin(log, &meta, &w, &why), &why);
+    REQUIRE_OK(sealed_write(w, LIT("owned"), &why), &why);
+    REQUIRE_OK(sealed_commit(log, &w, &ok, 1, &why), &why);
+    sealed_close(&log);
+    REQUIRE_OK(sealed_open(place.folder, &log, &why), &why);
+    REQUIRE(sealed_list(log, ALIAS_A, t->arena, 9, &items) == 2);
+    CHECK_OK(read_item(t, log, ALIAS_A, &items[0], &place.a, &got, &why), &why);
+    CHECK_SLICE(LIT("to the pair"), got);
+    CHECK_OK(read_item(t, log, ALIAS_A, &items[1], &place.a, &got, &why), &why);
+    CHECK_SLICE(LIT("owned"), got);
+    CHECK_FAULT(FAULT_CORRUPT, read_item(t, log, ALIAS_A, &items[1], &place.b, &got, &why), &why);
+    change_byte(place.folder, (off_t)items[1].offset + SEALED_HEAD_BYTES - SEALED_STREAM - SEALED_BOX + 30, 1);
+    CHECK_FAULT(FAULT_CORRUPT, read_item(t, log, ALIAS_A, &items[1], &place.a, &got, &why), &why);
+    place_remove(&place);
+}
+
+/* As a kill leaves it: what was flushed stays forgotten, what was not comes again and is recognised by the mailbox. */
+TEST(sealed, forgotten_is_written_with_the_next_commit)
+{
+    struct place place;
+    AUTO(sealed_close) struct sealed_log *log = NULL;
+    AUTO(sealed_close) struct sealed_log *after = NULL;
+    struct sealed_item *items;
+    struct fault why;
+
+    place_make(&place);
+    REQUIRE_OK(sealed_open(place.folder, &log, &why), &why);
+    for (char i = 0; i < 4; i++)
+        put(t, log, ALIAS_A, &place.a, body_of(t, 100), i);
+    REQUIRE(sealed_list(log, ALIAS_A, t->arena, 9, &items) == 4);
+    sealed_forget(log, ALIAS_A, items, 1);
+    put(t, log, ALIAS_B, &place.b, LIT("the next"), 9);
+    sealed_forget(log, ALIAS_A, items + 1, 1);
+    sealed_flush(log);
+    sealed_forget(log, ALIAS_A, items + 2, 1);
+    CHECK_INT(1, sealed_count(log, ALIAS_A));
+    REQUIRE_OK(sealed_open(place.folder, &after, &why), &why);
+    CHECK_INT(2, sealed_count(after, ALIAS_A));
+    CHECK_INT(0, sealed_damaged_count(after));
+    place_remove(&place);
+}
+
 TEST(sealed, forgotten_items_stay_forgotten_and_segments_go)
 {
     struct place place;

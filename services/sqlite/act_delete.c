@@ -21,15 +21,6 @@ static int delete_run(void *arg, struct fault *why)
     return engine_remove_end(d->path, why);
 }
 
-/* No delivery begins any more (box->deleting); those that have begun come to their end. */
-static int wait_for_sealing(struct box *b, struct deadline until, struct fault *why)
-{
-    while (b->sealing > 0)
-        if (fiber_event_wait(&b->sealed, until, why) < 0)
-            return why->code == FAULT_TIMEOUT ? fault_set(why, FAULT_UNAVAILABLE, "mail is still being stored") : -1;
-    return 0;
-}
-
 static int delete_locked_box(struct box *b, struct fault *why)
 {
     struct deleting d = { .alias = slice_of(b->alias_id) };
@@ -46,7 +37,7 @@ static int delete_box(struct box *b, struct fault *why)
     int r;
 
     box_lock_all_out(b, NULL);
-    if (wait_for_sealing(b, until, why) < 0 || fiber_mutex_lock(&b->lock, until, why) < 0)
+    if (seal_wait(b, until, why) < 0 || fiber_mutex_lock(&b->lock, until, why) < 0)
         return -1;
     r = delete_locked_box(b, why);
     fiber_mutex_unlock(&b->lock);

@@ -1,5 +1,8 @@
 /* act_deliver.c - deliveries: a body uploaded once, then stored or sealed for each recipient, answered after its commit.
  *
+ * Small bodies go through the sealed log also when the mailbox is open: one fdatasync for all that is under way, whatever mailboxes it
+ * is for; they are taken into the mailbox at once, or, where much arrives, some together in one commit (drain.c).
+ *
  * Owns the bodies (RPC sessions of kind body). Called by the RPC server. FAULT_NOT_FOUND: the mailbox was never created. Suspends.
  */
 #include "act.h"
@@ -82,10 +85,16 @@ struct delivering {
     int64_t arrived_ms;
     uint64_t quota;
     struct engine_body *stored;                /* open mailbox */
-    bool unpacked;                             /* hashed and compressed inside the unit */
-    struct sealed_writer *sealed;              /* locked mailbox */
+    unsigned char own_key[32];                 /* the box may lock up meanwhile */
+    bool own;
+    struct sealed_writer *sealed;
     struct engine_delivered done;
 };
+
+static uint64_t size(const struct delivering *d)
+{
+    return d->prefix.n + d->body->bytes;
+}
 
 /* Prefix and body, in pieces, to `write`. */
 static int pour(struct delivering *d, int (*write)(struct delivering *d, struct slice piece, struct fault *why), struct fault *why)
@@ -114,23 +123,11 @@ static int store_piece(struct delivering *d, struct slice piece, struct fault *w
     return body_feed_write(&feed, piece, why);
 }
 
-/* Small bodies in one trip to the cpu pool. */
-static int store_small(void *arg, struct fault *why)
-{
-    struct delivering *d = arg;
-
-    if (engine_body_write(d->stored, d->prefix, why) < 0 || engine_body_write(d->stored, buf_slice(&d->body->memory), why) < 0)
-        return -1;
-    return engine_body_finish(d->stored, why) < 0 ? -1 : 0;
-}
-
 static int deliver_run(struct engine *e, void *arg, struct fault *why)
 {
     struct delivering *d = arg;
     struct engine_delivery to = { .mark = d->mark, .folder = d->folder, .flags = d->flags, .arrived_ms = d->arrived_ms };
 
-    if (d->unpacked && store_small(d, why) < 0)
-        return -1;
     engine_set_quota(e, d->quota, 0);
     return engine_deliver(e, &to, d->stored, &d->done, why);
 }
@@ -138,18 +135,12 @@ static int deliver_run(struct engine *e, void *arg, struct fault *why)
 static int deliver_open(struct delivering *d, struct fault *why)
 {
     struct body_feed feed = { .box = d->box };
-    int r = 0;
+    int r;
 
     if (engine_body_new(ENGINE_MESSAGE_MAX, &d->stored, why) < 0)
         return -1;
     feed.body = d->stored;
-    d->unpacked = false;
-    if (d->body->spool == NULL && d->prefix.n + d->body->bytes <= UNIT_BODY_MAX && !d->box->working)
-        d->unpacked = true;                    /* in the same trip: nobody else waits for the mailbox */
-    else if (d->prefix.n + d->body->bytes <= ENGINE_INLINE_MAX / 2)
-        r = pool_run(OFFLOAD_CPU, store_small, d, why);
-    else
-        r = pour(d, store_piece, why) < 0 ? -1 : body_feed_finish(&feed, why);
+    r = pour(d, store_piece, why) < 0 ? -1 : body_feed_finish(&feed, why);
     if (r == 0)
         r = box_run(d->box, true, deliver_run, d, why);
     engine_body_free(&d->stored);
@@ -177,7 +168,8 @@ static int seal_begin(void *arg, struct fault *why)
     struct delivering *d = arg;
     struct sealed_meta meta = {
         .alias_id = d->alias, .public_key = d->public_key, .mark = d->mark, .folder = d->folder, .flags = d->flags,
-        .arrived_ms = d->arrived_ms, .size_bytes = d->prefix.n + d->body->bytes,
+        .arrived_ms = d->arrived_ms, .size_bytes = size(d),
+        .own_key = d->own ? slice_make(d->own_key, sizeof(d->own_key)) : SLICE_NONE,
     };
 
     if (sealed_write_begin(server.sealed, &meta, &d->sealed, why) < 0)
@@ -191,11 +183,25 @@ static int seal_begin(void *arg, struct fault *why)
 
 static int seal_quota(const struct delivering *d, uint64_t file_bytes, struct fault *why)
 {
-    uint64_t used = file_bytes + sealed_bytes(server.sealed, d->alias);
+    uint64_t used = (d->box->engine != NULL ? d->box->used_bytes : file_bytes) + sealed_bytes(server.sealed, d->alias);
 
-    if (d->quota != 0 && used + d->prefix.n + d->body->bytes > d->quota)
+    if (d->quota != 0 && used + size(d) > d->quota)
         return fault_set(why, FAULT_QUOTA, "mailbox is full");
     return 0;
+}
+
+static int seal(struct delivering *d, struct fault *why)
+{
+    int r;
+
+    d->own = d->box->engine != NULL;
+    if (d->own)
+        memcpy(d->own_key, d->box->pair.own_key, sizeof(d->own_key));
+    r = d->own && size(d) <= LOOP_SEAL_MAX ? seal_begin(d, why) : pool_run(OFFLOAD_CPU, seal_begin, d, why);
+    memory_wipe(d->own_key, sizeof(d->own_key));
+    if (r == 0 && d->body->spool != NULL)
+        r = pour(d, seal_piece, why);
+    return r;
 }
 
 static int deliver_sealed(struct delivering *d, uint64_t file_bytes, struct fault *why)
@@ -209,22 +215,24 @@ static int deliver_sealed(struct delivering *d, uint64_t file_bytes, struct faul
     if (seal_quota(d, file_bytes, why) < 0)
         return -1;
     d->box->sealing++;
-    r = pool_run(OFFLOAD_CPU, seal_begin, d, why);
-    if (r == 0 && d->body->spool != NULL)
-        r = pour(d, seal_piece, why);
+    drain_delivery_begun();
+    r = seal(d, why);
     if (r == 0)
         r = seal_commit(&d->sealed, why);
     sealed_write_abort(&d->sealed);
     d->box->sealing--;
     fiber_event_broadcast(&d->box->sealed);
-    drain_start(d->box);                       /* when it was opened meanwhile */
+    drain_soon(d->box);                        /* when it is open */
+    drain_delivery_ended();
     box_touch(d->box);
     return r;
 }
 
+/* A large body would be written twice; and what waits comes first. */
 static bool can_store_now(const struct delivering *d)
 {
-    return d->box->engine != NULL && !d->box->draining && d->box->sealing == 0 && sealed_count(server.sealed, d->alias) == 0;
+    return d->box->engine != NULL && size(d) > LOGGED_BODY_MAX && !d->box->draining && d->box->sealing == 0 &&
+           sealed_count(server.sealed, d->alias) == 0;
 }
 
 /* The sender tries again and finds the mailbox as it is then. What is sealed to a key that was replaced could never be read. */
@@ -232,6 +240,8 @@ static int refuse_now(const struct delivering *d, struct fault *why)
 {
     if (d->box->deleting > 0)
         return fault_set(why, FAULT_UNAVAILABLE, "the mailbox is being deleted");
+    if (d->box->rekeying > 0)
+        return fault_set(why, FAULT_UNAVAILABLE, "the mailbox is being encrypted anew");
     if (d->box->knows_key && !secret_equal(d->public_key, slice_make(d->box->sealing_key, sizeof(d->box->sealing_key))))
         return fault_set(why, FAULT_UNAVAILABLE, "the mailbox has another public key now");
     return 0;
@@ -250,8 +260,8 @@ static int deliver(struct delivering *d, bool *sealed, struct fault *why)
         return fault_set(why, FAULT_NOT_FOUND, "mailbox was never created");
     }
     d->box->quota_bytes = d->quota;
-    *sealed = !can_store_now(d);
-    if (*sealed)
+    *sealed = d->box->engine == NULL;
+    if (!can_store_now(d))
         return deliver_sealed(d, file_bytes, why);
     if (deliver_open(d, why) == 0)
         return 0;
@@ -292,7 +302,7 @@ static int deliver_and_answer(struct rpc_call *call, struct delivering *d, struc
         return -1;
     }
     metric_add(sealed ? server.sealed_items : server.delivered, 1);
-    log_event(LOG_INFO, "deliver.done", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d->alias), F_SLICE("mark", hex_encode(call->arena, slice_head(d->mark, 8))), F_INT("bytes", d->prefix.n + d->body->bytes),
+    log_event(LOG_INFO, "deliver.done", F_SLICE("msg", json_get_slice(call->args, "msg")), F_SLICE("alias", d->alias), F_SLICE("mark", hex_encode(call->arena, slice_head(d->mark, 8))), F_INT("bytes", size(d)),
               F_BOOL("sealed", sealed), F_BOOL("duplicate", d->done.duplicate), F_INT("uid", d->done.uid),
               F_INT("took_us", clock_now_us() - started));
     ok = json_object();

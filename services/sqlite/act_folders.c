@@ -61,6 +61,7 @@ static int answer_folders(struct rpc_call *call, unit_fn fn, struct fault *why)
     AUTO(buf_free) struct buf out = BUF_INIT(PACK_BYTES_MAX);
     struct folder_args a = { .in = call->arena, .path = json_get_slice(call->args, "path") };
 
+    drain_catch_up(act_session(call)->box);
     if (box_run(act_session(call)->box, false, fn, &a, why) < 0)
         return -1;
     (void)pack_folders(&out, a.folders, a.count);

@@ -4,6 +4,8 @@
  */
 #include "act.h"
 
+#define REKEY_WAIT_MS 30000            /* for mail on its way in */
+
 int act_ping(struct rpc_call *call, struct fault *why)
 {
     return rpc_answer(call, NULL, NULL, 0, why);
@@ -199,6 +201,19 @@ static int rekey_locked(struct box *b, struct rekeying *r, struct fault *why)
     return 0;
 }
 
+/* What is sealed to the old key goes in first; no delivery begins meanwhile. */
+static int rekey_alone(struct box *b, struct rekeying *r, struct fault *why)
+{
+    struct deadline until = deadline_in_ms(REKEY_WAIT_MS);
+    int result;
+
+    if (seal_wait(b, until, why) < 0 || drain_all(b, until, why) < 0 || fiber_mutex_lock(&b->lock, until, why) < 0)
+        return -1;
+    result = rekey_locked(b, r, why);
+    fiber_mutex_unlock(&b->lock);
+    return result;
+}
+
 int act_mailbox_rekey(struct rpc_call *call, struct fault *why)
 {
     AUTO(secret_unref) struct secret *key = NULL;
@@ -214,10 +229,9 @@ int act_mailbox_rekey(struct rpc_call *call, struct fault *why)
     if (read_key(call, &r.public_key, why) < 0)
         return -1;
     box_lock_all_out(s->box, s);
-    if (fiber_mutex_lock(&s->box->lock, DEADLINE_NEVER, why) < 0)
-        return -1;
-    result = rekey_locked(s->box, &r, why);
-    fiber_mutex_unlock(&s->box->lock);
+    s->box->rekeying++;
+    result = rekey_alone(s->box, &r, why);
+    s->box->rekeying--;
     log_event(result < 0 ? LOG_ERROR : LOG_INFO, "mailbox.rekey", F_STR("alias", s->box->alias_id), F_BOOL("ok", result == 0));
     return result < 0 ? -1 : rpc_answer(call, NULL, NULL, 0, why);
 }
@@ -259,6 +273,7 @@ int act_mailbox_usage(struct rpc_call *call, struct fault *why)
     struct mailbox_usage u = { 0 };
     json_t *ok;
 
+    drain_catch_up(b);
     if (box_run(b, false, usage_run, &u, why) < 0)
         return -1;
     ok = json_object();

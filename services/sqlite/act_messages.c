@@ -67,6 +67,7 @@ int act_messages_select(struct rpc_call *call, struct fault *why)
 {
     AUTO(args_free) struct message_args a;
 
+    drain_catch_up(act_session(call)->box);
     args_read(call, &a);
     a.path = json_get_slice(call->args, "path");
     return run_and_answer(call, false, select_run, &a, why);

@@ -142,13 +142,14 @@ struct box *box_get(struct slice alias_id)
     fiber_event_init(&b->sealed);
     timer_init(&b->idle, idle_over, b);
     timer_init(&b->quiet, tidy_due, b);
+    drain_init(b);
     map_set(server.boxes, alias_id, b);
     return b;
 }
 
 static bool box_is_unused(const struct box *b)
 {
-    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && b->sealing == 0 && b->deleting == 0;
+    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && !b->pending && b->sealing == 0 && b->deleting == 0;
 }
 
 void box_touch(struct box *b)
@@ -205,13 +206,16 @@ static void idle_close(void *arg)
 
 /* ---- opening -------------------------------------------------------------------------------------- */
 
-struct opening { char path[512]; struct secret *key; struct engine *engine; };
+struct opening { char path[512]; struct secret *key; struct engine *engine; uint64_t used_bytes; };
 
 static int open_engine(void *arg, struct fault *why)
 {
     struct opening *o = arg;
 
-    return engine_open(o->path, o->key, &box_engine, &o->engine, why);
+    if (engine_open(o->path, o->key, &box_engine, &o->engine, why) < 0)
+        return -1;
+    o->used_bytes = engine_used_bytes(o->engine);
+    return 0;
 }
 
 static int box_open_engine(struct box *b, struct slice key, struct fault *why)
@@ -228,6 +232,7 @@ static int box_open_engine(struct box *b, struct slice key, struct fault *why)
         return -1;
     }
     b->engine = o.engine;
+    b->used_bytes = o.used_bytes;
     b->key = o.key;
     derive_sealing_pair(key, &b->pair);
     memcpy(b->sealing_key, b->pair.public_key, sizeof(b->sealing_key));

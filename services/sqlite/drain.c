@@ -1,6 +1,7 @@
-/* drain.c - what was sealed while a mailbox was locked goes into it, in order of arrival, once its key is here.
+/* drain.c - what the sealed log holds for a mailbox goes into it, in order of arrival, once its key is here.
  *
- * Owns      one fiber a box while something waits. Called when a box is opened and after sealing for an open one. A bad item is
+ * Owns      one fiber a box while something waits. Called when a box is opened and after sealing for an open one, where all that has
+ *           arrived goes in together in a calm moment, at the latest after DRAIN_EVERY_MS. A bad item is
  *           quarantined and reported, the rest goes on; a full disk or a broken engine stops the drain for some seconds.
  */
 #include "sqlite.h"
@@ -84,23 +85,6 @@ static int deliver_all(struct batch *b, struct fault *why)
     return engine_commit(b->engine, why);
 }
 
-static int batch_run(struct engine *e, void *arg, struct fault *why)
-{
-    struct batch *b = arg;
-    int r;
-
-    b->engine = e;
-    for (size_t i = 0; i < b->count; i++) {
-        b->bad[i] = item_open(b, i, &b->bad_why[i]) < 0;
-        if (b->bad[i] && b->bad_why[i].code != FAULT_CORRUPT) {
-            *why = b->bad_why[i];              /* the disk, not the item */
-            return -1;
-        }
-    }
-    r = deliver_all(b, why);
-    return r;
-}
-
 static void batch_free(struct batch *b)
 {
     for (size_t i = 0; i < b->count; i++)
@@ -112,6 +96,7 @@ static void batch_forget(struct batch *b)
     struct slice alias = slice_of(b->box->alias_id);
     struct fault why;
 
+    /* bad ones are put away first: forgetting them again does nothing */
     for (size_t i = 0; i < b->count; i++) {
         if (!b->bad[i])
             continue;
@@ -120,13 +105,24 @@ static void batch_forget(struct batch *b)
         if (sealed_quarantine(server.sealed, alias, &b->items[i], &why) < 0)
             log_event(LOG_ERROR, "sealed.quarantine_failed", F_STR("alias", b->box->alias_id), F_FAULT(&why));
     }
-    /* bad ones are gone from the index already; forgetting them again does nothing */
     sealed_forget(server.sealed, alias, b->items, b->count);
 }
 
-static int forget_run(void *arg, UNUSED struct fault *why)
+static int batch_run(struct engine *e, void *arg, struct fault *why)
 {
-    batch_forget(arg);
+    struct batch *b = arg;
+
+    b->engine = e;
+    for (size_t i = 0; i < b->count; i++) {
+        b->bad[i] = item_open(b, i, &b->bad_why[i]) < 0;
+        if (b->bad[i] && b->bad_why[i].code != FAULT_CORRUPT) {
+            *why = b->bad_why[i];              /* the disk, not the item */
+            return -1;
+        }
+    }
+    if (deliver_all(b, why) < 0)
+        return -1;
+    batch_forget(b);
     return 0;
 }
 
@@ -185,12 +181,110 @@ static int drain_some(struct box *box, struct fault *why)
     batch_free(&b);
     if (r < 0)
         return -1;
-    if (pool_run(OFFLOAD_DB, forget_run, &b, why) < 0)
-        return -1;
     metric_add(server.drained, b.count);
     box_publish(box, b.modseq, b.folder_id);
     tell(&b);
     return 1;
+}
+
+/* ---- fresh mail -------------------------------------------------------------------------------------------
+ *
+ * What one commit of a mailbox costs hardly depends on how many messages it takes in. So while mail keeps coming it is gathered, and
+ * goes in when a mailbox has waited for DRAIN_EVERY_MS; as soon as none is under way, that is at once for a single one, all goes in. */
+
+static void drain_now(struct box *b, bool backlog);
+
+static struct box *take_turn(void)
+{
+    struct drain_turns *t = &server.turns;
+    struct box *b = t->first;
+
+    t->first = b->next_pending;
+    if (t->first == NULL)
+        t->last = NULL;
+    b->pending = false;
+    return b;
+}
+
+static void take_turns(void)
+{
+    struct drain_turns *t = &server.turns;
+
+    while (t->first != NULL && t->running < DRAINS_AT_ONCE && (deadline_is_past(t->calm) || deadline_is_past(t->first->drain_by))) {
+        struct box *b = take_turn();
+
+        box_touch(b);
+        if (b->draining)
+            continue;
+        drain_now(b, false);
+        b->has_turn = b->draining;
+        t->running += b->draining;
+    }
+    if (t->first != NULL && t->running < DRAINS_AT_ONCE)
+        timer_start(&t->timer, deadline_earlier(t->calm, t->first->drain_by));
+}
+
+static void turns_due(UNUSED struct timer *t)
+{
+    take_turns();
+}
+
+void drain_soon(struct box *b)
+{
+    struct drain_turns *t = &server.turns;
+
+    if (b->engine == NULL || b->pending)
+        return;
+    b->pending = true;
+    b->next_pending = NULL;
+    b->drain_by = deadline_in_ms(DRAIN_EVERY_MS);
+    if (t->last != NULL)
+        t->last->next_pending = b;
+    else
+        t->first = b;
+    t->last = b;
+    take_turns();
+}
+
+void drain_delivery_begun(void)
+{
+    server.turns.sealing++;
+    server.turns.calm = DEADLINE_NEVER;
+}
+
+void drain_delivery_ended(void)
+{
+    struct drain_turns *t = &server.turns;
+    bool alone = clock_now_ms() - t->ended_ms > DRAIN_EVERY_MS;
+
+    t->ended_ms = clock_now_ms();
+    if (--t->sealing > 0)
+        return;
+    t->calm = deadline_in_ms(alone ? 0 : DRAIN_CALM_MS);
+    take_turns();
+}
+
+/* ---- a drain ------------------------------------------------------------------------------------------------ */
+
+static void drain_end(struct box *b, int r, size_t items, uint64_t started_us, const struct fault *why)
+{
+    if (r < 0)
+        log_event(LOG_WARN, "drain.stopped", F_STR("alias", b->alias_id), F_FAULT(why));
+    else if (b->drains_backlog)
+        log_event(LOG_INFO, "drain.done", F_STR("alias", b->alias_id), F_INT("items", items),
+                  F_INT("took_us", clock_now_us() - started_us));
+    b->draining = false;
+    fiber_event_broadcast(&b->drained);
+    if (b->has_turn) {
+        b->has_turn = false;
+        server.turns.running--;
+        take_turns();
+    }
+    if (r < 0)
+        timer_start(&b->quiet, deadline_in_ms(DRAIN_AGAIN_MS));
+    else
+        tidy_later(b);
+    box_touch(b);
 }
 
 static void drain_fiber(void *arg)
@@ -201,29 +295,88 @@ static void drain_fiber(void *arg)
     struct fault why;
     int r;
 
-    do
-        r = b->engine != NULL ? drain_some(b, &why) : 0;
-    while (r == 1);
-    if (r < 0)
-        log_event(LOG_WARN, "drain.stopped", F_STR("alias", b->alias_id), F_FAULT(&why));
-    else
-        log_event(LOG_INFO, "drain.done", F_STR("alias", b->alias_id), F_INT("items", before),
-                  F_INT("took_us", clock_now_us() - started));
-    b->draining = false;
-    if (r < 0)
-        timer_start(&b->quiet, deadline_in_ms(DRAIN_AGAIN_MS));
-    else
-        tidy_later(b);
-    box_touch(b);
+    while ((r = b->engine != NULL ? drain_some(b, &why) : 0) == 1) {
+        b->drain_rounds++;
+        fiber_event_broadcast(&b->drained);
+    }
+    drain_end(b, r, before, started, &why);
 }
 
-void drain_start(struct box *b)
+static void drain_now(struct box *b, bool backlog)
 {
     struct fault why;
 
     if (b->draining || b->engine == NULL || sealed_count(server.sealed, slice_of(b->alias_id)) == 0)
         return;
+    b->drains_backlog = backlog;
     b->draining = fiber_start("drain", drain_fiber, b, &why) == 0;
     if (!b->draining)
         log_event(LOG_WARN, "drain.not_started", F_STR("alias", b->alias_id), F_FAULT(&why));
+}
+
+void drain_start(struct box *b)
+{
+    drain_now(b, true);
+}
+
+void drain_init(struct box *b)
+{
+    fiber_event_init(&b->drained);
+}
+
+/* ---- waiting for it ----------------------------------------------------------------------------------- */
+
+void drain_catch_up(struct box *b)
+{
+    struct deadline until = deadline_in_ms(DRAIN_WAIT_MS);
+    size_t waiting = b->engine != NULL ? sealed_count(server.sealed, slice_of(b->alias_id)) : 0;
+    unsigned rounds = b->drain_rounds;
+
+    if (waiting == 0 || waiting > DRAIN_ITEMS)
+        return;
+    rounds += b->draining ? 2 : 1;             /* the one under way may have begun before */
+    drain_now(b, false);
+    while (b->draining && (int)(rounds - b->drain_rounds) > 0)
+        if (fiber_event_wait(&b->drained, until, NULL) < 0)
+            return;
+}
+
+int drain_all(struct box *b, struct deadline until, struct fault *why)
+{
+    drain_now(b, false);
+    while (b->draining)
+        if (fiber_event_wait(&b->drained, until, why) < 0)
+            return why->code == FAULT_TIMEOUT ? fault_set(why, FAULT_UNAVAILABLE, "sealed mail is still being stored") : -1;
+    return 0;
+}
+
+/* ---- segments that are mostly gone --------------------------------------------------------------------- */
+
+static int compact_run(UNUSED void *arg, struct fault *why)
+{
+    sealed_flush(server.sealed);
+    return sealed_compact(server.sealed, why);
+}
+
+static void compact_fiber(UNUSED void *arg)
+{
+    struct fault why;
+
+    if (pool_run(OFFLOAD_FILE, compact_run, NULL, &why) < 0)
+        log_event(LOG_WARN, "sealed.compact_failed", F_FAULT(&why));
+    timer_start(&server.compact, deadline_in_ms(COMPACT_EVERY_MS));
+}
+
+static void compact_due(struct timer *t)
+{
+    if (fiber_start("compact", compact_fiber, NULL, NULL) < 0)
+        timer_start(t, deadline_in_ms(COMPACT_EVERY_MS));
+}
+
+void drain_timers_start(void)
+{
+    server.turns.calm = DEADLINE_NEVER;
+    timer_init(&server.turns.timer, turns_due, NULL);
+    timer_init(&server.compact, compact_due, NULL);
+    timer_start(&server.compact, deadline_in_ms(COMPACT_EVERY_MS));
 }

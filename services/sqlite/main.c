@@ -142,7 +142,7 @@ static double open_boxes(UNUSED void *arg)
 
 static void make_metrics(void)
 {
-    server.delivered = metric_counter("fe_delivered_total", "messages stored in open mailboxes");
+    server.delivered = metric_counter("fe_delivered_total", "messages taken for open mailboxes");
     server.sealed_items = metric_counter("fe_sealed_total", "messages sealed for locked mailboxes");
     server.drained = metric_counter("fe_drained_total", "sealed messages moved into their mailbox");
     server.group_us = metric_histogram_us("fe_commit_seconds", "one commit of a group of writes");
@@ -166,6 +166,7 @@ static int start(UNUSED void *arg, struct fault *why)
         return -1;
     rpc.secrets = (const struct secret *const *)server.secrets;
     rpc.secret_count = server.secret_count;
+    drain_timers_start();
     server.rpc = rpc_server_new(&rpc);
     http = (struct http_server){ .handle = upgrade, .arg = server.rpc };
     if (config.key_path[0] != '\0' && tls_server_new(config.key_path, config.cert_path, &at.tls, why) < 0)

@@ -1,6 +1,6 @@
 /* seal.c - one committer for the sealed log: everything that waits goes to disk with one fdatasync.
  *
- * Owns      the queue of finished writers. Called by act_deliver.c. Fails with FAULT_DISK_FULL, FAULT_IO. Suspends until durable.
+ * Owns      the queue of finished writers. Called by act_deliver.c and whoever closes a mailbox to deliveries. Fails with FAULT_DISK_FULL, FAULT_IO. Suspends until durable.
  */
 #include "sqlite.h"
 
@@ -56,7 +56,7 @@ static void committer(UNUSED void *arg)
         uint64_t started = clock_now_us();
 
         group_take(g);
-        ignore_result(pool_run(OFFLOAD_DB, group_commit, g, &g->why));  /* each item's own flag tells */
+        ignore_result(pool_run(OFFLOAD_FILE, group_commit, g, &g->why));  /* each item's own flag tells */
         metric_observe_us(server.group_us, clock_now_us() - started);
         for (size_t i = 0; i < g->count; i++) {
             struct waiting *w = g->member[i];
@@ -101,4 +101,12 @@ int seal_commit(struct sealed_writer **writer, struct fault *why)
     }
     free(w);
     return r;
+}
+
+int seal_wait(struct box *b, struct deadline until, struct fault *why)
+{
+    while (b->sealing > 0)
+        if (fiber_event_wait(&b->sealed, until, why) < 0)
+            return why->code == FAULT_TIMEOUT ? fault_set(why, FAULT_UNAVAILABLE, "mail is still being stored") : -1;
+    return 0;
 }

@@ -29,7 +29,14 @@
 #define BOX_WAITING_MAX    1000                /* units of one mailbox; more: FAULT_UNAVAILABLE */
 #define BODY_MEMORY_MAX    ENGINE_INLINE_MAX   /* larger deliveries wait in an encrypted spool */
 #define UNIT_BODY_MAX      (64u << 10)         /* bytes of a body that a lone unit hashes and compresses itself */
+#define LOGGED_BODY_MAX    (64u << 10)         /* bytes of a delivery that goes through the log also when the mailbox is open */
+#define LOOP_SEAL_MAX      (16u << 10)         /* bytes that are sealed on the loop: with the own key some microseconds */
 #define DRAIN_AGAIN_MS     5000                /* after the disk stopped a drain */
+#define DRAIN_EVERY_MS     500                 /* while mail keeps coming, a mailbox takes in its own that often */
+#define DRAIN_CALM_MS      5                   /* without a delivery: what waits goes in */
+#define DRAINS_AT_ONCE     2                   /* of fresh mail */
+#define DRAIN_WAIT_MS      2000                /* at most, for whoever looks, until what was acknowledged before is there */
+#define COMPACT_EVERY_MS   60000
 #define DRAIN_ITEMS        100
 #define DRAIN_BYTES        (2u << 20)
 #define APPEND_MESSAGES_MAX 1000
@@ -59,6 +66,15 @@ struct server {
     size_t secret_count;
     struct metric *delivered, *sealed_items, *group_us, *drained;
     struct timer trim;                         /* gives freed memory back to the system */
+    struct timer compact;                      /* of the sealed log */
+    struct drain_turns {                       /* fresh mail of open boxes, the one that has waited for longest first */
+        struct box *first, *last;
+        struct timer timer;
+        unsigned running;
+        unsigned sealing;                      /* deliveries on their way into the sealed log */
+        uint64_t ended_ms;                     /* the last one of them */
+        struct deadline calm;                  /* NEVER while one is */
+    } turns;
     bool trim_waits;
     struct fiber_mutex tidy_turn;
     uint64_t units;                            /* groups of work that were run, ever */
@@ -100,14 +116,22 @@ struct box {
     unsigned waiting;
     bool working;                              /* a fiber is running units */
     bool draining;
+    bool drains_backlog;                       /* of before the login: worth a line in the log */
+    unsigned drain_rounds;                     /* batches taken in, ever */
+    struct box *next_pending;                  /* in server.turns */
+    bool pending, has_turn;
+    struct deadline drain_by;
+    struct fiber_event drained;                /* a batch is in the mailbox, or the drain has ended */
     bool tidying;
     struct timer quiet;
     unsigned sealing;                          /* items on their way into the sealed log */
     struct fiber_event sealed;                 /* one of them has arrived */
     unsigned deleting;                         /* no delivery, no session begins */
+    unsigned rekeying;                         /* no delivery begins */
     bool knows_key;                            /* sealing_key is that of the mailbox: made or opened since the box is here */
     unsigned char sealing_key[32];             /* public: mail sealed to another one could never be read */
     uint64_t quota_bytes;
+    uint64_t used_bytes;                       /* while open: of its messages, after the last work on it */
     struct timer idle;
 };
 
@@ -142,7 +166,18 @@ void box_publish(const struct box *b, uint64_t modseq, uint64_t folder_id);
 /* ---- sealed mail (seal.c, drain.c) ---- */
 /* Waits for the group's commit; takes *w. */
 int seal_commit(struct sealed_writer **w, struct fault *why) MUST_CHECK SUSPENDS;
+/* No delivery may begin any more (deleting, rekeying): those that have begun come to their end. FAULT_UNAVAILABLE: not in time. */
+int seal_wait(struct box *b, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
 void drain_start(struct box *b);               /* harmless when it runs or nothing waits */
+void drain_soon(struct box *b);                /* the same, in a calm moment or DRAIN_EVERY_MS from now */
+void drain_delivery_begun(void);
+void drain_delivery_ended(void);
+/* Whoever looks finds what was acknowledged before: waits for the little that the log still holds of an open mailbox. A backlog from
+ * before a login is not waited for: it shows up as it is drained.                                                                  */
+void drain_catch_up(struct box *b) SUSPENDS;
+int drain_all(struct box *b, struct deadline until, struct fault *why) MUST_CHECK SUSPENDS;
+void drain_init(struct box *b);
+void drain_timers_start(void);
 
 /* ---- who got which UID, for the log collection (journal.c) ---- */
 struct drained { unsigned char mark[8]; uint32_t uid; };

@@ -50,7 +50,7 @@ struct group {
     struct unit *first;
     bool failed;                               /* the commit */
     bool changed;
-    uint64_t modseq;
+    uint64_t modseq, used_bytes;
 };
 
 /* An error of the disk while writing is not the client's doing and may pass. */
@@ -110,6 +110,7 @@ static int group_run(void *arg, UNUSED struct fault *unused)
         fail_group(g->first, &why);
     g->changed = begun && !g->failed;
     g->modseq = engine_modseq(g->engine);
+    g->used_bytes = engine_used_bytes(g->engine);
     return 0;
 }
 
@@ -200,6 +201,7 @@ static void box_work_once(struct box *b)
         box_reopen(b);
     fiber_mutex_unlock(&b->lock);
     if (g.changed) {
+        b->used_bytes = g.used_bytes;
         tidy_later(b);
         metric_observe_us(server.group_us, clock_now_us() - started);
         box_publish(b, g.modseq, 0);
@@ -242,7 +244,7 @@ int box_run(struct box *b, bool writes, unit_fn fn, void *arg, struct fault *why
     return u.result;
 }
 
-struct alone { struct engine *engine; unit_fn fn; void *arg; };
+struct alone { struct engine *engine; unit_fn fn; void *arg; uint64_t used_bytes; };
 
 static int alone_run(void *arg, struct fault *why)
 {
@@ -252,18 +254,21 @@ static int alone_run(void *arg, struct fault *why)
 
     if (r < 0)
         soften(why);
+    a->used_bytes = engine_used_bytes(a->engine);
     return r;
 }
 
 int box_run_alone(struct box *b, unit_fn fn, void *arg, struct fault *why)
 {
-    struct alone a = { .fn = fn, .arg = arg };
+    struct alone a = { .fn = fn, .arg = arg, .used_bytes = b->used_bytes };
     int r;
 
     if (fiber_mutex_lock(&b->lock, DEADLINE_NEVER, why) < 0)
         return -1;
     a.engine = b->engine;
     r = a.engine == NULL ? fault_set(why, FAULT_CLOSED, "mailbox is locked") : pool_run(OFFLOAD_DB, alone_run, &a, why);
+    if (a.engine != NULL)
+        b->used_bytes = a.used_bytes;
     if (a.engine != NULL && engine_is_broken(a.engine))
         box_reopen(b);
     fiber_mutex_unlock(&b->lock);

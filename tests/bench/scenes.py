@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """scenes.py - what the load generator alone does not show; one JSON line per figure.
 
-  mx      the suite: MX to locked mailboxes, then to the same held open by IDLE sessions; with --peer the same load through
-          Postfix into Dovecot, each rate counted until the queue is empty
+  mx      the suite: MX to locked mailboxes, then to the same held open by IDLE sessions, each rate of the second counted until the
+          sessions have been told of everything; with --peer the same load through Postfix into Dovecot, until the queue is empty
   drain   10,000 sealed messages (of 1 KB, of 10 KB) into the mailbox at login
   queue   submission to a sink, and the peer's relay
   pss     memory of the daemons, idle
@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -106,34 +107,56 @@ def scene_mx(args, env):
         for sessions, n in MX_LOAD:
             mx_run(args, env["MX_PORT"], suite_pids(env), f"mx_locked_{size}b_s{sessions}", size, sessions, n)
     holders = []
+    exists = multiprocessing.Array("q", MX_MAILBOXES)
     for n in range(MX_MAILBOXES):
         m = login(env, f"u{MX_FIRST + n}@bench.test")
-        m.select()
+        exists[n] = int(m.select()[1][-1])        # a second EXISTS when the backlog came in meanwhile
         m.send(b"i IDLE\r\n")
         m.readline()
         m.sock.settimeout(None)
         holders.append(m)
-    drainer = multiprocessing.Process(target=discard, args=([m.sock for m in holders],), daemon=True)
-    drainer.start()
+    watcher = multiprocessing.Process(target=watch_exists, args=([m.sock for m in holders], exists), daemon=True)
+    watcher.start()
     for size in MX_SIZES:
         for sessions, n in MX_LOAD:
             settle(env)                        # the index of the run before is no part of this one
-            mx_run(args, env["MX_PORT"], suite_pids(env), f"mx_held_{size}b_s{sessions}", size, sessions, n)
-    drainer.terminate()
-    drainer.join()
+            mx_held(args, env, exists, f"mx_held_{size}b_s{sessions}", size, sessions, n)
+    watcher.terminate()
+    watcher.join()
 
 
-def discard(socks):
-    """Reads what IDLE tells, so that nothing fills up."""
+def mx_held(args, env, exists, name, size, sessions, n):
+    """From the first connection until the sessions in IDLE have been told of every message."""
+    pids = suite_pids(env)
+    before, started, spent = sum(exists), time.time(), cpu_seconds(pids)
+    line = mx_run(args, env["MX_PORT"], pids, name, size, sessions, n, show=False)
+    while sum(exists) < before + n and time.time() - started < 120:
+        time.sleep(0.002)
+    took = time.time() - started
+    line.update(accepted_rate=line["rate"], rate=round(n / took, 1), secs=round(took, 3), told=sum(exists) - before,
+                server_ms_per_op=round((cpu_seconds(pids) - spent) * 1000 / n, 3))
+    print(json.dumps(line), flush=True)
+
+
+def watch_exists(socks, exists):
+    """Reads what IDLE tells: how many messages each mailbox has by now."""
+    waits, tails = select.poll(), [b""] * len(socks)
+    of = {}
+    for i, s in enumerate(socks):
+        s.setblocking(False)
+        waits.register(s, select.POLLIN)
+        of[s.fileno()] = i
     while True:
-        for s in socks:
-            s.setblocking(False)
+        for fd, _ in waits.poll():
+            i = of[fd]
             try:
-                while s.recv(65536):
-                    pass
+                while data := socks[i].recv(65536):
+                    *lines, tails[i] = (tails[i] + data).split(b"\r\n")
+                    for line in lines:
+                        if line.endswith(b" EXISTS"):
+                            exists[i] = int(line.split()[1])
             except (ssl.SSLWantReadError, BlockingIOError):
                 pass
-        time.sleep(0.05)
 
 
 def drain_one(args, env, user, size):

@@ -19,20 +19,27 @@ def shim():
     without_shim(*names)
 
 
+def is_told_of(box, text):
+    ok(box.noop())
+    return ok(box.search(None, "SUBJECT", '"%s"' % text))[0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_open_mailbox(kind):
-    who, run = user(1), new_run()
+@pytest.mark.parametrize("size", [1, 3000], ids=["small", "large"])       # through the log, at once
+def test_open_mailbox(kind, size):
+    who, run, body = user(1), new_run(), ("y" * 70 + "\r\n") * size
     with imap(who) as box:
-        assert deliver(who, run + " before") == 250
+        assert deliver(who, run + " before", body) == 250
+        eventually(lambda: is_told_of(box, run + " before"), "it is in the mailbox")
         with failing("%s %s" % (kind, "/mailboxes/")):
             wanted = (452,) if "ENOSPC" in kind else (451,)
-            assert deliver(who, run + " during") in wanted
-            assert deliver(who, run + " during") in wanted
+            assert deliver(who, run + " during", body) in wanted
+            assert deliver(who, run + " during", body) in wanted
             assert append(box, run + " append") == "UNAVAILABLE"
             assert b"before" in b"".join(part[1] for part in ok(box.fetch("*", "(BODY.PEEK[HEADER])")) if isinstance(part, tuple)), "reading goes on"
-        assert deliver(who, run + " during") == 250, "it recovers without help"
+        assert deliver(who, run + " during", body) == 250, "it recovers without help"
         assert append(box, run + " append") == "OK"
-        assert deliver(who, run + " after") == 250
+        assert deliver(who, run + " after", body) == 250
     end("sqlite")
     start("sqlite", **shim_env())
     assert count(who, run) == {run + " " + s: 1 for s in ("before", "during", "append", "after")}

@@ -1,12 +1,15 @@
 """Mail comes in and goes out with other people's programs; a message of the largest size does not grow the daemons."""
+import contextlib
+import imaplib
 import os
 import smtplib
 import socket
 import subprocess
+import threading
 import uuid
 
 import pytest
-from suite import (MX_PORT, PASSWORD, SMTPS_PORT, STATE, STRANGER, SUBMISSION_PORT, all_messages, eventually, fectl, forget_peak, imap, mail, memory_kb, mx,
+from suite import (MX_PORT, PASSWORD, SMTPS_PORT, STATE, STRANGER, SUBMISSION_PORT, all_messages, eventually, fectl, forget_peak, imap, mail, memory_kb, mx, new_mailbox,
                    ok, rcpt_code, subjects, submission, user)
 
 MESSAGE_MAX = 50 << 20
@@ -123,3 +126,67 @@ def test_too_large():
             pass
         s.sendall(b"MAIL FROM:<%s> SIZE=%d\r\n" % (STRANGER.encode(), MESSAGE_MAX + 1))
         assert f.readline().startswith(b"552 5.3.4")
+
+
+class Traffic:
+    """Mail that keeps coming, for several mailboxes: what is answered 250 is counted."""
+
+    def __init__(self, addresses, prefix):
+        self.addresses, self.prefix, self.accepted = addresses, prefix, []
+        self.ends = threading.Event()
+        self.threads = [threading.Thread(target=self.send, args=(n,)) for n in range(3)]
+
+    def send(self, n):
+        k = 0
+        while not self.ends.is_set():
+            with mx() as s:
+                while not self.ends.is_set():
+                    subject, to = "%s-%d-%d" % (self.prefix, n, k), self.addresses[k % len(self.addresses)]
+                    try:
+                        s.sendmail(STRANGER, [to], mail(subject))
+                    except smtplib.SMTPDataError as refusal:
+                        assert refusal.smtp_code == 451, refusal
+                        self.ends.wait(0.1)            # as a sender does, and on another connection
+                        break
+                    self.accepted.append((to, subject))
+                    k += 1
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ends.set()
+        for t in self.threads:
+            t.join()
+
+
+def test_who_looks_sees_what_was_acknowledged():
+    """Deliveries are gathered while mail keeps coming, but SELECT and STATUS find each one that was answered 250 before."""
+    watched, other = new_mailbox(), new_mailbox()
+    with imap(watched, folder=None) as box, imap(other), Traffic([other], "noise"), mx() as s:
+        for n in range(1, 21):
+            s.sendmail(STRANGER, [watched], mail("seen %d" % n))
+            if n % 2:
+                assert int(ok(box.select())[-1]) == n
+            else:
+                assert b"MESSAGES %d)" % n in ok(box.status("INBOX", "(MESSAGES)"))[0]
+            ok(box.close() if n % 2 else box.noop())
+    assert subjects(watched) == ["seen %d" % n for n in range(1, 21)]
+
+
+def test_new_key_while_mail_comes():
+    """What came in before goes into the mailbox before its key changes; meanwhile senders try again."""
+    address = new_mailbox()
+    with Traffic([address], "rekey") as traffic:
+        with contextlib.suppress(OSError, imaplib.IMAP4.error), imap(address) as box:
+            eventually(lambda: len(traffic.accepted) > 20, "mail comes")
+            fectl("mailbox", "rekey", address, "--password-stdin", stdin=PASSWORD + "\n")
+            count = len(traffic.accepted)
+            eventually(lambda: len(traffic.accepted) > count + 20, "mail comes again")
+            with pytest.raises((OSError, imaplib.IMAP4.error)):    # it came in with the old key; and cannot log out
+                for _ in range(100):
+                    ok(box.noop())
+    assert sorted(subjects(address)) == sorted(subject for _, subject in traffic.accepted)
+    assert not os.path.exists(STATE + "/mailboxes/sealed/quarantine")
