@@ -1,9 +1,11 @@
-"""killed.py STATE - SIGKILL to the main process of each container in turn, databases included, while mail and documents come in.
+"""killed.py STATE - each container killed in turn, databases included, while mail and documents come in: by SIGKILL to its main process,
+as the kernel would, and by `docker kill`, for which Docker applies no restart policy; the two keepers too.
 
-`docker kill` itself would not do: Docker takes it for an operator's stop and applies no restart policy, whatever the policy is.
-Afterwards everything that was acknowledged (250 of MX, 250 of submission, 200 of the REST API) must be found.
+Each has to come back by itself. Afterwards everything that was acknowledged (250 of MX, 250 of submission, 200 of the REST API) must
+be found. Last, `docker stop` is somebody's wish: what it ended stays so.
 """
 import base64
+import functools
 import http.client
 import imaplib
 import json
@@ -21,6 +23,7 @@ import uuid
 from aiosmtpd.controller import Controller
 
 VICTIMS = ["mongodb", "redis", "sqlite", "mx", "smtp", "smtp_bree", "imap", "api"]
+KEEPERS = ["keeper/1", "keeper/2"]
 BACK_S = 60
 env = dict(line.strip().split("=", 1) for line in open(sys.argv[1] + "/suite.env"))
 context = ssl.create_default_context()
@@ -46,10 +49,20 @@ def fail(text):
     os._exit(1)
 
 
+def docker(*words):
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+@functools.cache                               # a container that comes back is the same one
+def container(service):
+    """The id of a service's container; name/2 is the second one."""
+    name, _, number = service.partition("/")
+    labels = {"project": env["PROJECT"], "service": name, "container-number": number or "1"}
+    return docker("ps", "-a", "-q", *[w for k, v in labels.items() for w in ("--filter", "label=com.docker.compose.%s=%s" % (k, v))])
+
+
 def inspect(service, form):
-    label = ["--filter", "label=com.docker.compose.project=" + env["PROJECT"], "--filter", "label=com.docker.compose.service=" + service]
-    ident = subprocess.run(["docker", "ps", "-a", "-q", *label], capture_output=True, text=True, check=True).stdout.strip()
-    return subprocess.run(["docker", "inspect", "-f", form, ident], capture_output=True, text=True, check=True).stdout.strip()
+    return docker("inspect", "-f", form, container(service))
 
 
 class Load(threading.Thread):
@@ -89,7 +102,7 @@ def mail_out(mark):
 
 
 def fectl(*words):
-    return subprocess.run(["docker", "exec", inspect("mx", "{{.Id}}"), "fectl", *words], capture_output=True, text=True, check=True, timeout=60).stdout
+    return docker("exec", container("mx"), "fectl", *words)
 
 
 def document(mark):
@@ -105,20 +118,40 @@ def document(mark):
     stop.wait(0.05)
 
 
-def kill(victim, loads):
+def kill_process(victim):
+    os.kill(int(inspect(victim, "{{.State.Pid}}")), signal.SIGKILL)
+
+
+def kill_container(victim):
+    docker("kill", container(victim))
+
+
+def kill(victim, how, what, loads):
     pid, started = int(inspect(victim, "{{.State.Pid}}")), time.monotonic()
-    os.kill(pid, signal.SIGKILL)
+    how(victim)
     while True:
         now, status, health = inspect(victim, "{{.State.Pid}} {{.State.Status}} {{.State.Health.Status}}").split()
         if int(now) not in (0, pid) and status == "running" and health == "healthy":
             break
         if time.monotonic() - started > BACK_S:
-            fail("%s did not come back: %s %s" % (victim, status, health))
+            fail("%s did not come back after %s: %s %s" % (victim, what, status, health))
         time.sleep(0.1)
     healthy = time.monotonic() - started
     for load in loads:
         load.wait_more(2, victim)
-    print("   ok: %-9s came back by itself, healthy after %.1f s" % (victim, healthy), flush=True)
+    print("   ok: %-9s came back by itself after %s, healthy after %.1f s" % (victim, what, healthy), flush=True)
+
+
+def stopped_stays_stopped(loads):
+    """A later `docker kill` that was answered shows that the keeper had its chance."""
+    docker("stop", container("smtp"))
+    kill("redis", kill_container, "docker kill", [])
+    if inspect("smtp", "{{.State.Status}}") != "exited":
+        fail("smtp was started although somebody had stopped it")
+    docker("start", container("smtp"))
+    for load in loads:
+        load.wait_more(1, "smtp started again")
+    print("   ok: what docker stop ended stays so until somebody starts it", flush=True)
 
 
 def inbox():
@@ -151,7 +184,10 @@ def main():
     for load in loads:
         load.wait_more(3, "the start")
     for victim in VICTIMS:
-        kill(victim, loads)
+        kill(victim, kill_process, "SIGKILL", loads)
+    for victim in VICTIMS + KEEPERS:
+        kill(victim, kill_container, "docker kill", loads)
+    stopped_stays_stopped(loads)
     stop.set()
     for load in loads:
         load.join()
