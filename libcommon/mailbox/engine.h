@@ -25,7 +25,7 @@
  *     4 KiB   1.0 ms  11.3 ms  11 ms   8.9 ms    31 us
  *     8 KiB   1.1 ms   8.4 ms  12 ms   8.2 ms    23 us
  *    16 KiB   1.1 ms   8.0 ms  14 ms   8.0 ms    20 us    (twice the log bytes for a lone delivery)                          */
-#define ENGINE_FORMAT          1                       /* PRAGMA user_version of the file */
+#define ENGINE_FORMAT          2                       /* PRAGMA user_version of the file */
 #define ENGINE_PAGE_BYTES      8192
 #define ENGINE_MESSAGE_MAX     ((uint64_t)128 << 20)   /* bytes of one message */
 #define ENGINE_INLINE_MAX      (256u << 10)            /* larger bodies are chunk rows */

@@ -5,7 +5,7 @@
  */
 #include "mailbox/engine_internal.h"
 
-#include <zstd.h>
+#include "mailbox/squeeze.h"
 
 void body_reader_init(struct body_reader *r, struct engine *e)
 {
@@ -16,9 +16,6 @@ void body_reader_init(struct body_reader *r, struct engine *e)
 void body_reader_close(struct body_reader *r)
 {
     buf_free(&r->bytes);
-    if (r->dctx)
-        (void)ZSTD_freeDCtx(r->dctx);
-    r->dctx = NULL;
 }
 
 int body_reader_open(struct body_reader *r, int64_t body, struct fault *why)
@@ -40,8 +37,6 @@ int body_reader_open(struct body_reader *r, int64_t body, struct fault *why)
 
 static int unpack_bytes_into(struct body_reader *r, struct slice in, int stored, size_t want, struct fault *why)
 {
-    size_t n;
-
     buf_reset(&r->bytes);
     if (want > ENGINE_INLINE_MAX || buf_reserve(&r->bytes, want + 1) < 0)
         return fault_set(why, FAULT_CORRUPT, "a body row is too long");
@@ -50,12 +45,9 @@ static int unpack_bytes_into(struct body_reader *r, struct slice in, int stored,
             return fault_set(why, FAULT_CORRUPT, "a body row has %zu bytes instead of %zu", in.n, want);
         return buf_append(&r->bytes, in);
     }
-    if (!r->dctx && !(r->dctx = ZSTD_createDCtx()))
-        abort();
-    n = ZSTD_decompressDCtx(r->dctx, r->bytes.p, want, in.p, in.n);
-    if (ZSTD_isError(n) || n != want)
+    if (!unsqueeze(r->bytes.p, want, in))
         return fault_set(why, FAULT_CORRUPT, "a body row does not decompress");
-    r->bytes.n = n;
+    r->bytes.n = want;
     return 0;
 }
 

@@ -8,9 +8,8 @@
  */
 #include "mailbox/engine_body.h"
 
-#include <zstd.h>
-
 #include "base/time.h"
+#include "mailbox/squeeze.h"
 
 #define ZSTD_LEVEL        3
 #define STAGED_LIFE_MS    (6 * 3600 * 1000LL)
@@ -69,10 +68,9 @@ static size_t compress_into(struct buf *out, struct slice in, size_t head)
     buf_init(out, bound + head);
     if (buf_reserve(out, bound + head) < 0)
         abort();
-    n = ZSTD_compress(out->p + head, bound, in.p, in.n, ZSTD_LEVEL);
-    if (ZSTD_isError(n) || n >= in.n)
-        return 0;
-    out->n = n + head;
+    n = squeeze(out->p + head, bound, in, ZSTD_LEVEL);
+    if (n > 0)
+        out->n = n + head;
     return n;
 }
 
@@ -278,10 +276,11 @@ int body_store(struct engine *e, struct engine_body *b, int64_t *body_id, struct
     if (r != 0)
         return r < 0 ? -1 : body_ref(e, *body_id, why);
     r = b->stored == BODY_CHUNKS ? adopt_staged(e, b, body_id, why) : insert_small(e, b, body_id, why);
-    if (r < 0 || db_run(e, why, "INSERT OR REPLACE INTO rendered VALUES(?,?,?,?,?,?,?)", A_INT(*body_id),
+    if (r < 0 || db_run(e, why, "INSERT OR REPLACE INTO rendered VALUES(?,?,?,?,?)", A_INT(*body_id),
                         b->has_sent_day ? A_INT(b->sent_day) : A_NULL, A_BLOB(buf_slice(&b->parts)),
-                        A_BLOB(buf_slice(&b->envelope)), A_BLOB(buf_slice(&b->structure)),
-                        A_BLOB(buf_slice(&b->body)), A_BLOB(buf_slice(&b->preview))) < 0)
+                        A_BLOB(buf_slice(&b->structure)), A_BLOB(buf_slice(&b->body))) < 0 ||
+        db_run(e, why, "INSERT OR REPLACE INTO envelopes VALUES(?,?,?)", A_INT(*body_id), A_BLOB(buf_slice(&b->envelope)),
+               A_BLOB(buf_slice(&b->preview))) < 0)
         return -1;
     return db_run(e, why, "INSERT OR IGNORE INTO unindexed VALUES(?,0)", A_INT(*body_id));
 }
@@ -303,6 +302,7 @@ int body_delete(struct engine *e, int64_t body, struct fault *why)
         db_run(e, why, "DELETE FROM chunks WHERE id BETWEEN ? AND ?", A_INT(CHUNK_ID(body, 0)),
                A_INT(CHUNK_ID(body + 1, 0) - 1)) < 0 ||
         db_run(e, why, "DELETE FROM rendered WHERE id=?", A_INT(body)) < 0 ||
+        db_run(e, why, "DELETE FROM envelopes WHERE id=?", A_INT(body)) < 0 ||
         db_run(e, why, "DELETE FROM unindexed WHERE body=?", A_INT(body)) < 0)
         return -1;
     return db_run(e, why, "DELETE FROM bodies WHERE id=? AND refs=0", A_INT(body));

@@ -274,37 +274,60 @@ static struct slice copy_wanted(struct engine_fetch *f, sqlite3_stmt *q, int col
     return wanted ? db_copy(q, column, f->ahead) : SLICE_NONE;
 }
 
+static bool wants_structure(const struct engine_fetch *f)
+{
+    return f->section_count > 0 || is_wanted(f, ITEM_BODYSTRUCTURE | ITEM_BODY);
+}
+
+static bool wants_envelope(const struct engine_fetch *f)
+{
+    return is_wanted(f, ITEM_ENVELOPE | ITEM_PREVIEW);
+}
+
 static size_t keep_row(struct engine_fetch *f, sqlite3_stmt *q)
 {
     struct fetch_row *row = &f->rows[f->row_count++];
+    int at = 9;
 
     *row = (struct fetch_row){ .is_rendered = false };
     message_read(q, &row->message);
-    if (sqlite3_column_count(q) <= 9 || sqlite3_column_type(q, 9) == SQLITE_NULL)
+    if (!wants_structure(f) && !wants_envelope(f))
         return 0;
-    row->is_rendered = true;
-    row->parts = copy_wanted(f, q, 9, f->section_count > 0);
-    row->envelope = copy_wanted(f, q, 10, is_wanted(f, ITEM_ENVELOPE));
-    row->structure = copy_wanted(f, q, 11, is_wanted(f, ITEM_BODYSTRUCTURE));
-    row->body = copy_wanted(f, q, 12, is_wanted(f, ITEM_BODY));
-    row->preview = copy_wanted(f, q, 13, is_wanted(f, ITEM_PREVIEW));
+    row->is_rendered = sqlite3_column_type(q, 9) != SQLITE_NULL;
+    if (wants_structure(f)) {
+        row->parts = copy_wanted(f, q, 9, f->section_count > 0);
+        row->structure = copy_wanted(f, q, 10, is_wanted(f, ITEM_BODYSTRUCTURE));
+        row->body = copy_wanted(f, q, 11, is_wanted(f, ITEM_BODY));
+        at = 12;
+    }
+    if (wants_envelope(f)) {
+        row->is_rendered = row->is_rendered && sqlite3_column_type(q, at) != SQLITE_NULL;
+        row->envelope = copy_wanted(f, q, at, is_wanted(f, ITEM_ENVELOPE));
+        row->preview = copy_wanted(f, q, at + 1, is_wanted(f, ITEM_PREVIEW));
+    }
     return row->parts.n + row->envelope.n + row->structure.n + row->body.n + row->preview.n;
 }
+
+/* The tables that are not asked for are not read. */
+#define ROWS_OF(columns, tables) \
+    "SELECT m.id,m.modseq,m.flags,m.size,m.internal,m.saved,m.body,m.keys0,m.keys1" columns \
+    " FROM messages m" tables " WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?"
+#define STRUCTURE_COLUMNS ",r.parts,r.structure,r.body"
+#define STRUCTURE_TABLE   " LEFT JOIN rendered r ON r.id=m.body"
+#define ENVELOPE_COLUMNS  ",v.envelope,v.preview"
+#define ENVELOPE_TABLE    " LEFT JOIN envelopes v ON v.id=m.body"
 
 static int query_rows(struct engine_fetch *f, uint32_t last, size_t limit, sqlite3_stmt **q, struct fault *why)
 {
     int64_t from = MESSAGE_ID(f->folder, f->next_uid), to = MESSAGE_ID(f->folder, last);
 
-    if (!f->items && !f->section_count)
-        return db_query(f->e, q, why,
-                        "SELECT " MESSAGE_COLUMNS " FROM messages WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-                        A_INT(from), A_INT(to), A_INT(limit));
-    return db_query(f->e, q, why,
-                    "SELECT m.id,m.modseq,m.flags,m.size,m.internal,m.saved,m.body,m.keys0,m.keys1,"
-                    " r.parts,r.envelope,r.structure,r.body,r.preview"
-                    " FROM messages m LEFT JOIN rendered r ON r.id=m.body"
-                    " WHERE m.id BETWEEN ? AND ? ORDER BY m.id LIMIT ?",
-                    A_INT(from), A_INT(to), A_INT(limit));
+    if (wants_structure(f) && wants_envelope(f))
+        return db_query(f->e, q, why, ROWS_OF(STRUCTURE_COLUMNS ENVELOPE_COLUMNS, STRUCTURE_TABLE ENVELOPE_TABLE), A_INT(from), A_INT(to), A_INT(limit));
+    if (wants_structure(f))
+        return db_query(f->e, q, why, ROWS_OF(STRUCTURE_COLUMNS, STRUCTURE_TABLE), A_INT(from), A_INT(to), A_INT(limit));
+    if (wants_envelope(f))
+        return db_query(f->e, q, why, ROWS_OF(ENVELOPE_COLUMNS, ENVELOPE_TABLE), A_INT(from), A_INT(to), A_INT(limit));
+    return db_query(f->e, q, why, ROWS_OF("", ""), A_INT(from), A_INT(to), A_INT(limit));
 }
 
 /* Rows up to `last`. More than one only inside a picture the caller holds: without it the next call may find other rows. */
@@ -354,7 +377,7 @@ static int give_row(struct engine_fetch *f, const struct fetch_row *row, struct 
     memset(out, 0, sizeof(*out));
     out->row = row->message.row;
     f->body = row->message.body;
-    if (!f->items && !f->section_count)
+    if (!wants_structure(f) && !wants_envelope(f))
         return 0;
     if (!row->is_rendered)
         return fault_set(why, FAULT_CORRUPT, "message %u has no rendering", out->row.uid);

@@ -174,7 +174,6 @@ struct body_reader {                  /* bytes of one body, by position */
     int stored;
     int64_t loaded;                   /* chunk in `bytes`; -1: none */
     struct buf bytes;
-    void *dctx;
 };
 void body_reader_init(struct body_reader *r, struct engine *e);
 int body_reader_open(struct body_reader *r, int64_t body, struct fault *why);    /* may be reopened on another body */

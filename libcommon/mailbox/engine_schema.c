@@ -9,6 +9,9 @@
 
 #include "base/time.h"
 
+#define TEXT_OF(x)     #x
+#define FORMAT_TEXT(x) TEXT_OF(x)
+
 static const char tables[] =
     /* last MODSEQ, UIDVALIDITY, folder and body id given out; totals for the quota */
     "CREATE TABLE state(id INTEGER PRIMARY KEY, modseq INTEGER NOT NULL, uidvalidity INTEGER NOT NULL,"
@@ -40,8 +43,10 @@ static const char tables[] =
     "CREATE INDEX bodies_dead ON bodies(died) WHERE refs=0;"
     "CREATE TABLE blobs(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
     "CREATE TABLE chunks(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"      /* body << 20 | number */
-    "CREATE TABLE rendered(id INTEGER PRIMARY KEY, sent_day INTEGER, parts BLOB NOT NULL, envelope BLOB NOT NULL,"
-    " structure BLOB NOT NULL, body BLOB NOT NULL, preview BLOB NOT NULL);"
+    /* apart, since who asks for the structure of a whole folder would decrypt twice as much with the envelopes in between */
+    "CREATE TABLE rendered(id INTEGER PRIMARY KEY, sent_day INTEGER, parts BLOB NOT NULL, structure BLOB NOT NULL,"
+    " body BLOB NOT NULL);"
+    "CREATE TABLE envelopes(id INTEGER PRIMARY KEY, envelope BLOB NOT NULL, preview BLOB NOT NULL);"
 
     "CREATE TABLE marks(mark BLOB PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE ops(op BLOB PRIMARY KEY, at INTEGER NOT NULL, answer BLOB NOT NULL) WITHOUT ROWID;"
@@ -74,7 +79,7 @@ static int make_rows(struct engine *e, struct slice public_key, struct slice wra
 
 int schema_create(struct engine *e, struct slice public_key, struct slice wraps, struct fault *why)
 {
-    if (db_exec(e, "BEGIN IMMEDIATE; PRAGMA user_version=1", why) < 0 || db_exec(e, tables, why) < 0 ||
+    if (db_exec(e, "BEGIN IMMEDIATE; PRAGMA user_version=" FORMAT_TEXT(ENGINE_FORMAT), why) < 0 || db_exec(e, tables, why) < 0 ||
         make_rows(e, public_key, wraps, why) < 0)
         return -1;
     return db_exec(e, "COMMIT", why);

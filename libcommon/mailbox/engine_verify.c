@@ -40,7 +40,8 @@ static const struct check checks[] = {
     { "messages whose size is not their body's",
       "SELECT m.id FROM messages m JOIN bodies b ON b.id=m.body WHERE m.size<>b.size" },
     { "bodies without a rendering",
-      "SELECT b.id FROM bodies b LEFT JOIN rendered r ON r.id=b.id WHERE b.refs>0 AND r.id IS NULL" },
+      "SELECT b.id FROM bodies b LEFT JOIN rendered r ON r.id=b.id LEFT JOIN envelopes v ON v.id=b.id"
+      " WHERE b.refs>0 AND (r.id IS NULL OR v.id IS NULL)" },
     { "bodies above the counter", "SELECT b.id FROM bodies b, state s WHERE b.id>s.body_id" },
     { "stored bytes without a body",
       "SELECT d.id FROM blobs d LEFT JOIN bodies b ON b.id=d.id WHERE b.id IS NULL UNION ALL"

@@ -72,13 +72,14 @@ size_t sealed_list(struct sealed_log *log, struct slice alias_id, struct arena *
 /* ---- opening ---- */
 struct sealed_reader;
 struct sealed_opened {
-    struct slice folder;                       /* lives as long as the reader */
+    struct slice folder;                       /* lives as long as the reader reads this item */
     uint32_t flags;
     uint64_t size_bytes;
 };
-/* Tries each pair (the current one, then those before a rekey). */
+/* Tries each pair (the current one, then those before a rekey). *at: NULL, or a reader that has read before and goes on with this item;
+ * it is the caller's to end, also on failure.                                                                                      */
 int sealed_read_begin(struct sealed_log *log, struct slice alias_id, const struct sealed_item *item, const struct sealing_pair *pairs, size_t pair_count,
-                      struct sealed_reader **out, struct sealed_opened *opened, struct fault *why) MUST_CHECK;
+                      struct sealed_reader **at, struct sealed_opened *opened, struct fault *why) MUST_CHECK;
 /* 1: a piece, borrowed until the next call; 0: the end, and everything was genuine. Only then may the message count. */
 int sealed_read_next(struct sealed_reader *r, struct slice *piece, struct fault *why) MUST_CHECK;
 void sealed_read_end(struct sealed_reader **r);        /* closer */

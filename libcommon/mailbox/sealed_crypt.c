@@ -220,12 +220,16 @@ struct sealed_reader {
     crypto_secretstream_xchacha20poly1305_state stream;
     unsigned char head_bytes[SEALED_HEAD_BYTES];
     struct sealed_head head;
-    int fd;
+    int segment_fd, item_fd;                   /* -1: none. The segment stays open for the next item, which is mostly in the same one */
+    uint32_t segment;
+    int fd;                                    /* that of the two which has this item's cipher text */
     uint64_t at, end;                          /* cipher text still to read */
     uint64_t left;                             /* message bytes still to give */
     bool ended;
     struct slice rest;                         /* of the chunk in `plain` */
     char folder[SEALED_FOLDER_MAX];
+    uint64_t cipher_at;                        /* where what is in `cipher` stands in the file */
+    size_t cipher_n;
     unsigned char cipher[SEALED_CHUNK + SEALED_CHUNK_OVER];
     unsigned char plain[SEALED_CHUNK];
 };
@@ -248,26 +252,44 @@ static int read_exact_at(int fd, void *out, size_t n, uint64_t at, struct fault 
     return 0;
 }
 
+/* The next n bytes of the item, at most a chunk with its length; as much as there is room for is read at once. */
+static int reader_need(struct sealed_reader *r, size_t n, const unsigned char **out, struct fault *why)
+{
+    uint64_t left = r->end - r->at;
+
+    if (n > left)
+        return fault_set(why, FAULT_CORRUPT, "sealed item is cut short");
+    if (r->at < r->cipher_at || r->at + n > r->cipher_at + r->cipher_n) {
+        r->cipher_n = left < sizeof(r->cipher) ? (size_t)left : sizeof(r->cipher);
+        r->cipher_at = r->at;
+        if (read_exact_at(r->fd, r->cipher, r->cipher_n, r->at, why) < 0) {
+            r->cipher_n = 0;
+            return -1;
+        }
+    }
+    *out = r->cipher + (r->at - r->cipher_at);
+    return 0;
+}
+
 /* 1: a chunk of message, padding or head; 0: the last one. */
 static int reader_pull(struct sealed_reader *r, struct fault *why)
 {
-    unsigned char n4[4], tag;
+    const unsigned char *p;
+    unsigned char tag;
     unsigned long long n;
     struct slice ad;
     uint32_t len;
 
-    if (r->at + 4 > r->end)
-        return fault_set(why, FAULT_CORRUPT, "sealed item is cut short");
-    if (read_exact_at(r->fd, n4, 4, r->at, why) < 0)
+    if (reader_need(r, 4, &p, why) < 0)
         return -1;
-    len = (uint32_t)n4[0] | (uint32_t)n4[1] << 8 | (uint32_t)n4[2] << 16 | (uint32_t)n4[3] << 24;
+    len = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
     if (len > sizeof(r->cipher) - 4 || len < crypto_secretstream_xchacha20poly1305_ABYTES || len > r->end - r->at - 4)
         return fault_set(why, FAULT_CORRUPT, "sealed item has a chunk of %u bytes", len);
-    if (read_exact_at(r->fd, r->cipher, len, r->at + 4, why) < 0)
+    if (reader_need(r, 4 + (size_t)len, &p, why) < 0)
         return -1;
     r->at += 4 + len;
     ad = r->at == r->end ? sealed_head_bound(r->head_bytes) : SLICE_NONE;
-    if (crypto_secretstream_xchacha20poly1305_pull(&r->stream, r->plain, &n, &tag, r->cipher, len,
+    if (crypto_secretstream_xchacha20poly1305_pull(&r->stream, r->plain, &n, &tag, p + 4, len,
                                                    (const unsigned char *)ad.p, ad.n) != 0)
         return fault_set(why, FAULT_CORRUPT, "sealed item is damaged, moved or forged");
     if ((tag == LAST_TAG) != (r->at == r->end))
@@ -276,22 +298,39 @@ static int reader_pull(struct sealed_reader *r, struct fault *why)
     return tag == LAST_TAG ? 0 : 1;
 }
 
+static void fd_close(int *fd)
+{
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = -1;
+}
+
+static int reader_open_segment(struct sealed_log *log, struct sealed_reader *r, uint32_t segment, struct fault *why)
+{
+    if (r->segment_fd >= 0 && r->segment == segment)
+        return 0;
+    fd_close(&r->segment_fd);
+    r->segment_fd = openat(log->dir, sealed_segment_name(segment).s, O_RDONLY | O_CLOEXEC);
+    if (r->segment_fd < 0)
+        return fault_errno(why, errno, "open a segment of the sealed log");
+    r->segment = segment;
+    return 0;
+}
+
 static int reader_open_file(struct sealed_log *log, struct sealed_reader *r, const struct sealed_item *item,
                             struct fault *why)
 {
     uint32_t crc;
 
-    r->fd = openat(log->dir, sealed_segment_name(item->segment).s, O_RDONLY | O_CLOEXEC);
-    if (r->fd < 0)
-        return fault_errno(why, errno, "open a segment of the sealed log");
-    if (read_exact_at(r->fd, r->head_bytes, SEALED_HEAD_BYTES, item->offset, why) < 0)
+    if (reader_open_segment(log, r, item->segment, why) < 0 ||
+        read_exact_at(r->segment_fd, r->head_bytes, SEALED_HEAD_BYTES, item->offset, why) < 0)
         return -1;
     if (!sealed_head_parse(r->head_bytes, &r->head, &crc))
         return fault_set(why, FAULT_CORRUPT, "record head is damaged");
+    r->fd = r->segment_fd;
     r->at = item->offset + SEALED_HEAD_BYTES;
     if (r->head.type == SEALED_ITEM_EXTERNAL) {
-        close(r->fd);
-        r->fd = openat(log->dir, sealed_item_name(&r->head.id).s, O_RDONLY | O_CLOEXEC);
+        r->fd = r->item_fd = openat(log->dir, sealed_item_name(&r->head.id).s, O_RDONLY | O_CLOEXEC);
         if (r->fd < 0)
             return fault_set(why, FAULT_CORRUPT, "the file of a large sealed item is missing");
         r->at = 0;
@@ -352,25 +391,35 @@ static int reader_take_meta(struct sealed_reader *r, struct sealed_opened *opene
     return 0;
 }
 
-int sealed_read_begin(struct sealed_log *log, struct slice alias_id, const struct sealed_item *item,
-                      const struct sealing_pair *pairs, size_t pair_count, struct sealed_reader **out,
-                      struct sealed_opened *opened, struct fault *why)
+static struct sealed_reader *reader_new(void)
 {
-    AUTO(sealed_read_end) struct sealed_reader *r = calloc(1, sizeof(*r));
-    unsigned char alias[SEALED_ALIAS];
+    struct sealed_reader *r = calloc(1, sizeof(*r));
 
     if (r == NULL)
         abort();
-    r->fd = -1;
+    r->segment_fd = r->item_fd = -1;
+    return r;
+}
+
+int sealed_read_begin(struct sealed_log *log, struct slice alias_id, const struct sealed_item *item,
+                      const struct sealing_pair *pairs, size_t pair_count, struct sealed_reader **at,
+                      struct sealed_opened *opened, struct fault *why)
+{
+    struct sealed_reader *r = *at != NULL ? *at : reader_new();
+    unsigned char alias[SEALED_ALIAS];
+
+    *at = r;
+    fd_close(&r->item_fd);
+    r->cipher_n = 0;
+    r->ended = false;
+    r->rest = SLICE_NONE;
     if (reader_open_file(log, r, item, why) < 0)
         return -1;
     if (!sealed_alias_parse(alias_id, alias) || memcmp(alias, r->head.alias, SEALED_ALIAS) != 0)
         return fault_set(why, FAULT_CORRUPT, "item belongs to another alias");
-    if (reader_unseal_key(r, pairs, pair_count, why) < 0 || reader_take_meta(r, opened, why) < 0)
+    if (reader_unseal_key(r, pairs, pair_count, why) < 0)
         return -1;
-    *out = r;
-    r = NULL;
-    return 0;
+    return reader_take_meta(r, opened, why);
 }
 
 int sealed_read_next(struct sealed_reader *r, struct slice *piece, struct fault *why)
@@ -398,8 +447,8 @@ void sealed_read_end(struct sealed_reader **r)
 {
     if (*r == NULL)
         return;
-    if ((*r)->fd >= 0)
-        close((*r)->fd);
+    fd_close(&(*r)->segment_fd);
+    fd_close(&(*r)->item_fd);
     memory_wipe(*r, sizeof(**r));
     free(*r);
     *r = NULL;

@@ -7,6 +7,8 @@
 #include <malloc.h>
 #include <sys/stat.h>
 
+#include "mailbox/squeeze.h"
+
 const struct engine_options box_engine = { .mode = ENGINE_WRITE, .alone = true };
 
 void box_path(struct slice alias_id, char *out, size_t size)
@@ -68,6 +70,7 @@ static int tidy_step(struct box *b, int *more, struct fault *why)
 
 static int trim_run(UNUSED void *arg, UNUSED struct fault *why)
 {
+    squeeze_release();
     (void)malloc_trim(0);
     return 0;
 }

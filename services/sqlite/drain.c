@@ -20,6 +20,7 @@ struct batch {
     bool *bad;
     struct fault *bad_why;
     size_t count;
+    struct sealed_reader *reader;
     struct drained *done;                      /* of each item, uid 0: not stored now */
     uint64_t modseq, folder_id;
 };
@@ -51,17 +52,16 @@ static int feed(struct engine *e, struct sealed_reader *r, struct engine_body *b
 /* Everything of the item is read and authenticated before anything of it counts. */
 static int item_open(struct batch *b, size_t i, struct fault *why)
 {
-    AUTO(sealed_read_end) struct sealed_reader *r = NULL;
     struct sealed_opened opened;
 
-    if (sealed_read_begin(server.sealed, slice_of(b->box->alias_id), &b->items[i], &b->box->pair, 1, &r, &opened, why) < 0 ||
+    if (sealed_read_begin(server.sealed, slice_of(b->box->alias_id), &b->items[i], &b->box->pair, 1, &b->reader, &opened, why) < 0 ||
         engine_body_new(SEALED_ITEM_MAX, &b->bodies[i], why) < 0)
         return -1;
     b->deliveries[i] = (struct engine_delivery){
         .mark = slice_make(b->items[i].mark, 32), .item_id = slice_make(b->items[i].id.b, ID_BYTES),
         .folder = arena_copy(b->arena, opened.folder), .flags = opened.flags, .arrived_ms = b->items[i].arrived_ms,
     };
-    return feed(b->engine, r, b->bodies[i], why);
+    return feed(b->engine, b->reader, b->bodies[i], why);
 }
 
 static int deliver_all(struct batch *b, struct fault *why)
@@ -108,19 +108,27 @@ static void batch_forget(struct batch *b)
     sealed_forget(server.sealed, alias, b->items, b->count);
 }
 
+static int open_all(struct batch *b, struct fault *why)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < b->count && r == 0; i++) {
+        b->bad[i] = item_open(b, i, &b->bad_why[i]) < 0;
+        if (b->bad[i] && b->bad_why[i].code != FAULT_CORRUPT) {
+            *why = b->bad_why[i];              /* the disk, not the item */
+            r = -1;
+        }
+    }
+    sealed_read_end(&b->reader);
+    return r;
+}
+
 static int batch_run(struct engine *e, void *arg, struct fault *why)
 {
     struct batch *b = arg;
 
     b->engine = e;
-    for (size_t i = 0; i < b->count; i++) {
-        b->bad[i] = item_open(b, i, &b->bad_why[i]) < 0;
-        if (b->bad[i] && b->bad_why[i].code != FAULT_CORRUPT) {
-            *why = b->bad_why[i];              /* the disk, not the item */
-            return -1;
-        }
-    }
-    if (deliver_all(b, why) < 0)
+    if (open_all(b, why) < 0 || deliver_all(b, why) < 0)
         return -1;
     batch_forget(b);
     return 0;
