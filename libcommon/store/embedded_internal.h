@@ -14,6 +14,7 @@
 #define STATEMENTS_MAX 48
 #define BUSY_WAIT_MS 10000 /* for another process's transaction */
 #define KEY_HEX 64
+#define EMB_KEYS_MAX 16 /* indexed fields of a collection */
 #define CHUNKS_PER_BLOB 16384 /* chunk key = blob number * this + chunk number */
 
 struct emb_statement {
@@ -75,6 +76,11 @@ int emb_select(struct emb_conn *c, const struct store_collection *coll,
 bool emb_is_exact(const struct store_collection *coll, const struct store_filter *f);
 int emb_select_exact(struct emb_conn *c, const struct store_read *r, sqlite3_stmt **out,
                      struct fault *why) MUST_CHECK;
+/* Fields that indexes have, each once: those stand in columns. */
+size_t emb_key_fields(const struct store_collection *coll, const char *out[EMB_KEYS_MAX]);
+/* Statements that take the document as ?1 and its id as ?2. `changed`: those of its key fields whose value is another one now. */
+void emb_put_insert(struct buf *sql, const struct store_collection *coll);
+void emb_put_update(struct buf *sql, const struct store_collection *coll, const char *const *changed, size_t count);
 int emb_schema(struct emb_conn *c, const struct embedded *e, bool logs,
                struct fault *why) MUST_CHECK;
 
@@ -87,4 +93,4 @@ int emb_blob_sweep(struct emb_conn *c, struct fault *why) MUST_CHECK;
 
 /* embedded_read.c, embedded_write.c */
 int emb_read(void *engine, struct store_read *r);
-void emb_write(void *engine, struct store_write *first);
+void emb_write(void *engine, struct store_group *group);

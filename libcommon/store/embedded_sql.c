@@ -15,19 +15,73 @@ struct select_text {
     int count;
 };
 
-/* Must be the same text in indexes and queries, else the index is not used. */
-static void put_expression(struct buf *b, const char *field)
+static void put_extract(struct buf *b, const char *doc, const char *field)
 {
     struct slice rest = slice_of(field), step;
 
-    if (slice_equal(rest, LIT("_id"))) {
-        (void)buf_append_cstr(b, "id");
-        return;
-    }
-    (void)buf_append_cstr(b, "json_extract(doc,'$");
+    (void)buf_printf(b, "json_extract(%s,'$", doc);
     while (slice_cut(&rest, '.', &step))
         (void)buf_printf(b, ".\"%.*s\"", SLICE(step));
     (void)buf_append_cstr(b, "')");
+}
+
+/* A field that some index has stands in a column of its own. An index on an expression over the document would be written anew with
+ * each change of the document, whether or not its value changes; queue documents change several times.                            */
+static void put_column(struct buf *b, const char *field)
+{
+    if (strcmp(field, "_id") == 0)
+        (void)buf_append_cstr(b, "id");
+    else
+        (void)buf_printf(b, "\"k_%s\"", field);
+}
+
+size_t emb_key_fields(const struct store_collection *coll, const char *out[EMB_KEYS_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < coll->index_count; i++)
+        for (size_t k = 0; k < COUNT(coll->indexes[i].fields) && coll->indexes[i].fields[k] != NULL; k++) {
+            const char *field = coll->indexes[i].fields[k];
+            size_t at = 0;
+
+            while (at < n && strcmp(out[at], field) != 0)
+                at++;
+            if (at == EMB_KEYS_MAX)
+                abort();                       /* our own table of collections */
+            if (at == n && strcmp(field, "_id") != 0)
+                out[n++] = field;
+        }
+    return n;
+}
+
+void emb_put_insert(struct buf *sql, const struct store_collection *coll)
+{
+    const char *keys[EMB_KEYS_MAX];
+    size_t n = coll->is_log ? 0 : emb_key_fields(coll, keys);
+
+    (void)buf_printf(sql, "INSERT INTO c_%s(doc,id", coll->name);
+    for (size_t i = 0; i < n; i++) {
+        (void)buf_append_char(sql, ',');
+        put_column(sql, keys[i]);
+    }
+    (void)buf_append_cstr(sql, ") VALUES (?1,?2");
+    for (size_t i = 0; i < n; i++) {
+        (void)buf_append_char(sql, ',');
+        put_extract(sql, "?1", keys[i]);
+    }
+    (void)buf_append_char(sql, ')');
+}
+
+void emb_put_update(struct buf *sql, const struct store_collection *coll, const char *const *changed, size_t count)
+{
+    (void)buf_printf(sql, "UPDATE c_%s SET doc=?1", coll->name);
+    for (size_t i = 0; i < count; i++) {
+        (void)buf_append_char(sql, ',');
+        put_column(sql, changed[i]);
+        (void)buf_append_char(sql, '=');
+        put_extract(sql, "?1", changed[i]);
+    }
+    (void)buf_append_cstr(sql, " WHERE id=?2");
 }
 
 static bool is_indexed(const struct store_collection *coll, const char *field)
@@ -55,7 +109,7 @@ static void add_comparison(struct select_text *s, const struct store_cond *c)
     if (c->values[0].kind == VALUE_NULL)
         return;
     (void)buf_append_cstr(&s->sql, " AND ");
-    put_expression(&s->sql, c->field);
+    put_column(&s->sql, c->field);
     (void)buf_printf(&s->sql, " %s ?", operators[c->op]);
     add_bind(s, &c->values[0]);
 }
@@ -63,7 +117,7 @@ static void add_comparison(struct select_text *s, const struct store_cond *c)
 static void add_list(struct select_text *s, const struct store_cond *c)
 {
     (void)buf_append_cstr(&s->sql, " AND ");
-    put_expression(&s->sql, c->field);
+    put_column(&s->sql, c->field);
     (void)buf_append_cstr(&s->sql, " IN (");
     for (size_t i = 0; i < c->count; i++) {
         (void)buf_append_cstr(&s->sql, i == 0 ? "?" : ",?");
@@ -75,7 +129,7 @@ static void add_list(struct select_text *s, const struct store_cond *c)
 static void add_prefix(struct select_text *s, const struct store_cond *c)
 {
     (void)buf_append_cstr(&s->sql, " AND ");
-    put_expression(&s->sql, c->field);
+    put_column(&s->sql, c->field);
     (void)buf_append_cstr(&s->sql, " >= ?");
     add_bind(s, &c->values[0]);
 }
@@ -104,11 +158,14 @@ static void add_condition(struct select_text *s, const struct store_collection *
     }
 }
 
-static void add_order(struct select_text *s, const struct store_sort *sort)
+static void add_order(struct select_text *s, const struct store_collection *coll, const struct store_sort *sort)
 {
     (void)buf_append_cstr(&s->sql, " ORDER BY ");
     for (; sort != NULL && sort->field != NULL; sort++) {
-        put_expression(&s->sql, sort->field);
+        if (is_indexed(coll, sort->field))
+            put_column(&s->sql, sort->field);
+        else
+            put_extract(&s->sql, "doc", sort->field);
         (void)buf_append_cstr(&s->sql, sort->descending ? " DESC, " : ", ");
     }
     (void)buf_append_cstr(&s->sql, "id");
@@ -156,7 +213,7 @@ static void put_exact(struct select_text *s, const struct store_read *r)
         add_comparison(s, c);
     if (r->kind == READ_COUNT)
         return;
-    add_order(s, r->sort);
+    add_order(s, r->collection, r->sort);
     (void)buf_append_cstr(&s->sql, " LIMIT ? OFFSET ?");
 }
 
@@ -197,7 +254,7 @@ int emb_select(struct emb_conn *c, const struct store_collection *coll,
         add_condition(s, coll, cond);
     if (after.p != NULL)
         (void)buf_append_cstr(&s->sql, " AND id > ?");
-    add_order(s, after.p != NULL ? NULL : sort);
+    add_order(s, coll, after.p != NULL ? NULL : sort);
     r = emb_prepare(c, s->sql.p, out, why);
     for (int i = 0; r == 0 && i < s->count; i++)
         bind_value(*out, i + 1, s->binds[i]);
@@ -218,18 +275,71 @@ static int create_index(struct emb_conn *c, const char *collection, const struct
 
     while (count < COUNT(index->fields) && index->fields[count] != NULL)
         count++;
-    (void)buf_printf(&sql, "CREATE %sINDEX IF NOT EXISTS \"x_%s%s", index->unique ? "UNIQUE " : "",
-                     collection, index->unique ? "_u" : "");
+    (void)buf_printf(&sql, "CREATE %sINDEX IF NOT EXISTS \"i_%s%s", index->kind == STORE_INDEX_UNIQUE ? "UNIQUE " : "",
+                     collection, index->kind == STORE_INDEX_UNIQUE ? "_u" : "");
     for (size_t i = 0; i < count; i++)
         (void)buf_printf(&sql, "_%s", index->fields[i]);
     (void)buf_printf(&sql, "\" ON c_%s(", collection);
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             (void)buf_append_char(&sql, ',');
-        put_expression(&sql, index->fields[i]);
+        put_column(&sql, index->fields[i]);
     }
     (void)buf_append_cstr(&sql, ")");
+    if (index->kind == STORE_INDEX_SPARSE) {
+        (void)buf_append_cstr(&sql, " WHERE ");
+        put_column(&sql, index->fields[0]);
+        (void)buf_append_cstr(&sql, " IS NOT NULL");
+    }
     return emb_exec(c, sql.p, why);
+}
+
+static int has_column(struct emb_conn *c, const struct store_collection *coll, const char *field, struct fault *why)
+{
+    AUTO(buf_free) struct buf sql = BUF_INIT(4096);
+    sqlite3_stmt *s;
+    int r;
+
+    (void)buf_printf(&sql, "SELECT 1 FROM pragma_table_xinfo('c_%s') WHERE name='k_%s'", coll->name, field);
+    if (emb_prepare(c, sql.p, &s, why) < 0)
+        return -1;
+    r = emb_step(c, s, why);
+    (void)sqlite3_reset(s);
+    return r;
+}
+
+/* Log documents never change, so their columns need not be stored beside them. */
+static int add_column(struct emb_conn *c, const struct store_collection *coll, const char *field, struct fault *why)
+{
+    AUTO(buf_free) struct buf sql = BUF_INIT(4096);
+
+    (void)buf_printf(&sql, "ALTER TABLE c_%s ADD COLUMN ", coll->name);
+    put_column(&sql, field);
+    if (coll->is_log) {
+        (void)buf_append_cstr(&sql, " AS (");
+        put_extract(&sql, "doc", field);
+        (void)buf_append_cstr(&sql, ") VIRTUAL");
+        return emb_exec(c, sql.p, why);
+    }
+    (void)buf_printf(&sql, ";UPDATE c_%s SET ", coll->name);
+    put_column(&sql, field);
+    (void)buf_append_char(&sql, '=');
+    put_extract(&sql, "doc", field);
+    return emb_exec(c, sql.p, why);
+}
+
+static int create_columns(struct emb_conn *c, const struct store_collection *coll, struct fault *why)
+{
+    const char *keys[EMB_KEYS_MAX];
+    size_t n = emb_key_fields(coll, keys);
+
+    for (size_t i = 0; i < n; i++) {
+        int there = has_column(c, coll, keys[i], why);
+
+        if (there < 0 || (there == 0 && add_column(c, coll, keys[i], why) < 0))
+            return -1;
+    }
+    return 0;
 }
 
 static int create_collection(struct emb_conn *c, const struct store_collection *coll,
@@ -241,7 +351,7 @@ static int create_collection(struct emb_conn *c, const struct store_collection *
         sql, sizeof(sql),
         "CREATE TABLE IF NOT EXISTS c_%s(id TEXT PRIMARY KEY NOT NULL, doc TEXT NOT NULL)",
         coll->name);
-    if (emb_exec(c, sql, why) < 0)
+    if (emb_exec(c, sql, why) < 0 || create_columns(c, coll, why) < 0)
         return -1;
     for (size_t i = 0; i < coll->index_count; i++)
         if (create_index(c, coll->name, &coll->indexes[i], why) < 0)

@@ -145,3 +145,138 @@ TEST(store_embedded, waits_for_other_processes)
     scene_fresh();
     scene_run(t, body_locked, NULL);
 }
+
+/* ---- what came while another process had the lock shares one commit --------------------------- */
+
+#define JOINERS 5
+
+struct joiner {
+    struct scene *s;
+    int number, result;
+    struct fault why;
+};
+
+static void join_fiber(void *arg)
+{
+    struct joiner *j = arg;
+    AUTO(json_release) json_t *doc =
+        json_pack("{s:s}", "email", arena_printf(j->s->in, "%d@y", j->number).p);
+
+    j->result = store_insert(j->s->st, USERS, doc, UNTIL, &j->why);
+}
+
+static void body_joined(struct scene *s)
+{
+    AUTO(json_release) json_t *found = NULL;
+    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
+    struct joiner joiners[JOINERS];
+    struct fiber_group group;
+    struct emb_conn c = {0};
+    struct test *t = s->t;
+    struct slice key_file = arena_printf(
+        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
+    struct store_stats before, after;
+    struct fault why;
+
+    REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
+    REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
+    REQUIRE_OK(emb_exec(&c, "BEGIN IMMEDIATE", &why), &why);
+    store_get_stats(s->st, &before);
+    fiber_group_init(&group);
+    for (int i = 0; i < JOINERS; i++) {
+        joiners[i] = (struct joiner){.s = s, .number = i, .result = -1};
+        REQUIRE_OK(fiber_group_start(&group, "join", join_fiber, &joiners[i], &why), &why);
+        fiber_yield(); /* the first is with the engine, waiting for the lock, when the others come */
+    }
+    REQUIRE_OK(emb_exec(&c, "COMMIT", &why), &why);
+    emb_conn_close(&c);
+    secret_unref(&other.key);
+    fiber_group_join(&group);
+    for (int i = 0; i < JOINERS; i++)
+        CHECK_ROW(i, joiners[i].result == 0);
+    CHECK_OK(store_find(s->st, USERS, NULL, NULL, UNTIL, &found, &why), &why);
+    CHECK_INT(JOINERS, json_array_size(found));
+    store_get_stats(s->st, &after);
+    CHECK_INT(1, after.groups - before.groups);
+}
+
+TEST(store_embedded, writes_that_come_while_another_process_writes_join)
+{
+    if (!scene_is_embedded())
+        return;
+    scene_fresh();
+    scene_run(t, body_joined, NULL);
+}
+
+/* ---- columns of indexed fields --------------------------------------------------------------------- */
+
+static size_t count_with(struct scene *s, const char *field, const char *value)
+{
+    struct store_filter *f = store_filter_new(s->in);
+    struct test *t = s->t;
+    uint64_t n = 0;
+    struct fault why;
+
+    store_where_text(f, field, STORE_EQ, slice_of(value));
+    CHECK_OK(store_count(s->st, USERS, f, UNTIL, &n, &why), &why);
+    return (size_t)n;
+}
+
+static void body_columns(struct scene *s)
+{
+    AUTO(json_release) json_t *one = json_pack("{s:s,s:s}", "email", "one@y", "api_token_hash", "h1");
+    AUTO(json_release) json_t *two = json_pack("{s:s}", "email", "two@y");
+    struct store_update *move = store_update_new(s->in), *clash = store_update_new(s->in), *drop = store_update_new(s->in);
+    struct test *t = s->t;
+    uint64_t matched;
+    struct fault why;
+
+    REQUIRE_OK(store_insert(s->st, USERS, one, UNTIL, &why), &why);
+    REQUIRE_OK(store_insert(s->st, USERS, two, UNTIL, &why), &why);
+    store_set_text(move, "email", LIT("new@y"));
+    store_set_text(clash, "email", LIT("two@y"));
+    store_unset(drop, "api_token_hash");
+    CHECK_OK(store_update(s->st, USERS, store_filter_id(s->in, json_get_slice(one, "_id")), move, STORE_ONE, UNTIL, &matched, &why), &why);
+    CHECK_INT(0, count_with(s, "email", "one@y"));
+    CHECK_INT(1, count_with(s, "email", "new@y"));
+    CHECK_INT(1, count_with(s, "api_token_hash", "h1"));
+    CHECK_FAULT(FAULT_EXISTS, store_update(s->st, USERS, store_filter_id(s->in, json_get_slice(one, "_id")), clash, STORE_ONE, UNTIL, &matched, &why), &why);
+    CHECK_INT(1, count_with(s, "email", "new@y"));
+    CHECK_OK(store_update(s->st, USERS, store_filter_id(s->in, json_get_slice(one, "_id")), drop, STORE_ONE, UNTIL, &matched, &why), &why);
+    CHECK_INT(0, count_with(s, "api_token_hash", "h1"));
+}
+
+/* As if the store were older than the index. */
+static void body_forget_column(struct scene *s)
+{
+    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
+    struct emb_conn c = {0};
+    struct test *t = s->t;
+    struct slice key_file = arena_printf(
+        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
+    struct fault why;
+
+    REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
+    REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
+    CHECK_OK(emb_exec(&c, "DROP INDEX \"i_users_u_email\";ALTER TABLE c_users DROP COLUMN k_email", &why), &why);
+    emb_conn_close(&c);
+    secret_unref(&other.key);
+}
+
+static void body_column_again(struct scene *s)
+{
+    struct test *t = s->t;
+
+    CHECK_INT(1, count_with(s, "email", "new@y"));
+    CHECK_INT(1, count_with(s, "email", "two@y"));
+}
+
+TEST(store_embedded, keeps_indexed_fields_in_columns)
+{
+    if (!scene_is_embedded())
+        return;
+    scene_fresh();
+    scene_run(t, body_columns, NULL);
+    scene_run(t, body_forget_column, NULL);
+    scene_run(t, body_column_again, NULL);
+}

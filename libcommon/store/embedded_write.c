@@ -28,20 +28,49 @@ static int put_document(struct emb_conn *c, const char *sql, struct slice doc, s
 static int insert_document(struct emb_conn *c, const struct store_collection *coll, struct slice id,
                            struct slice doc, struct fault *why)
 {
-    char sql[128];
+    AUTO(buf_free) struct buf sql = BUF_INIT(8192);
 
     assert(coll != NULL);                   /* only blobs have none */
-    (void)snprintf(sql, sizeof(sql), "INSERT INTO c_%s(doc, id) VALUES (?, ?)", coll->name);
-    return put_document(c, sql, doc, id, why);
+    emb_put_insert(&sql, coll);
+    return put_document(c, sql.p, doc, id, why);
 }
 
-static int replace_document(struct emb_conn *c, const struct store_collection *coll,
-                            struct slice id, struct slice doc, struct fault *why)
-{
-    char sql[128];
+/* The indexed values of a document, to see which of them a change touches. */
+struct keys {
+    const char *field[EMB_KEYS_MAX];
+    json_t *value[EMB_KEYS_MAX];
+    size_t count;
+};
 
-    (void)snprintf(sql, sizeof(sql), "UPDATE c_%s SET doc = ? WHERE id = ?", coll->name);
-    return put_document(c, sql, doc, id, why);
+static void keys_take(struct keys *k, const struct store_collection *coll, const json_t *doc)
+{
+    k->count = emb_key_fields(coll, k->field);
+    for (size_t i = 0; i < k->count; i++)
+        k->value[i] = json_deep_copy(doc_get(doc, k->field[i]));
+}
+
+static void keys_free(struct keys *k)
+{
+    for (size_t i = 0; i < k->count; i++)
+        json_decref(k->value[i]);
+    k->count = 0;
+}
+
+static int replace_document(struct emb_conn *c, const struct store_collection *coll, const struct keys *before, const json_t *doc,
+                            struct slice text, struct fault *why)
+{
+    AUTO(buf_free) struct buf sql = BUF_INIT(8192);
+    const char *changed[EMB_KEYS_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < before->count; i++) {
+        const json_t *now = doc_get(doc, before->field[i]);
+
+        if ((now != NULL || before->value[i] != NULL) && !json_equal(now, before->value[i]))
+            changed[count++] = before->field[i];
+    }
+    emb_put_update(&sql, coll, changed, count);
+    return put_document(c, sql.p, text, json_get_slice(doc, "_id"), why);
 }
 
 static int delete_document(struct emb_conn *c, const struct store_collection *coll, struct slice id,
@@ -96,21 +125,36 @@ static int collect(struct emb_conn *c, struct store_write *w, struct slice after
     return 0;
 }
 
+/* When it cannot be had here, whoever wants it finds out why. */
+static void bring_blob(struct emb_conn *c, struct store_write *w, const json_t *doc)
+{
+    const json_t *id = doc_get(doc, w->along_field);
+    struct store_read r = { .kind = READ_BLOB_STAT, .in = w->in, .chunk_count = 1 };
+
+    r.blob_id = slice_make(json_string_value(id), json_string_length(id));
+    if (r.blob_id.n > 0 && emb_blob_read(c, &r) == 0)
+        w->along = r.bytes;
+}
+
 static int change_one(struct emb_conn *c, struct store_write *w, json_t *doc, struct fault *why)
 {
     AUTO(arena_free) struct arena *in = NULL;
-    struct slice text, id = json_get_slice(doc, "_id");
+    AUTO(keys_free) struct keys before = { .count = 0 };
+    struct slice text;
 
     if (w->kind == WRITE_DELETE)
-        return delete_document(c, w->collection, id, why);
+        return delete_document(c, w->collection, json_get_slice(doc, "_id"), why);
     if (w->kind == WRITE_MODIFY && (w->flags & STORE_RETURN_OLD))
         w->out = json_deep_copy(doc);
     in = arena_new(0);
+    keys_take(&before, w->collection, doc);
     if (apply_update(w->update, false, doc, why) < 0 || doc_dump(doc, in, &text, why) < 0)
         return -1;
     if (w->kind == WRITE_MODIFY && w->out == NULL)
         w->out = json_incref(doc);
-    return replace_document(c, w->collection, id, text, why);
+    if (w->along_field != NULL)
+        bring_blob(c, w, doc);
+    return replace_document(c, w->collection, &before, doc, text, why);
 }
 
 static int upsert(struct emb_conn *c, struct store_write *w, struct fault *why)
@@ -217,10 +261,24 @@ static int write_alone(struct emb_conn *c, struct store_write *w, struct fault *
     return w->result;
 }
 
-static int write_transaction(struct emb_conn *c, struct store_write *first, struct fault *why)
+/* What has come while we waited for the file's write lock joins, so that other processes' transactions make ours larger, not later. */
+static void group_join(struct store_group *g)
 {
+    struct store_write *w = g->first;
+
+    while (w->next != NULL)
+        w = w->next;
+    if (g->more != NULL)
+        w->next = g->more(g);
+}
+
+static int write_transaction(struct emb_conn *c, struct store_group *group, struct fault *why)
+{
+    struct store_write *first = group->first;
+
     if (run_sql(c, "BEGIN IMMEDIATE", why) < 0)
         return -1;
+    group_join(group);
     if (first->next == NULL && write_alone(c, first, why) < 0)
         return -1;
     for (struct store_write *w = first; w != NULL && first->next != NULL; w = w->next)
@@ -238,9 +296,10 @@ static void fail_all(struct store_write *first, const struct fault *why)
     }
 }
 
-void emb_write(void *engine, struct store_write *first)
+void emb_write(void *engine, struct store_group *group)
 {
     struct embedded *e = engine;
+    struct store_write *first = group->first;
     struct emb_file *f =
         first->collection != NULL && first->collection->is_log ? &e->logs : &e->documents;
     struct emb_conn *c = &f->writer;
@@ -249,7 +308,7 @@ void emb_write(void *engine, struct store_write *first)
     pthread_mutex_lock(&f->write_lock);
     if (c->db == NULL && emb_conn_open(f, c, &why) < 0) {
         fail_all(first, &why);
-    } else if (write_transaction(c, first, &why) < 0) {
+    } else if (write_transaction(c, group, &why) < 0) {
         if (!sqlite3_get_autocommit(c->db) && emb_exec(c, "ROLLBACK", &ignored) < 0)
             c->is_broken = true;
         if (c->is_broken) /* after a failed fsync the handle's idea of the file is worth nothing */

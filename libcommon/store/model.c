@@ -6,15 +6,6 @@
 
 #define LIST_MAX_DEFAULT 1000
 
-static const json_t *value_at(const json_t *doc, const char *path)
-{
-    struct slice rest = slice_of(path), step;
-
-    while (slice_cut(&rest, '.', &step))
-        doc = json_object_getn(doc, step.p, step.n);
-    return json_is_null(doc) ? NULL : doc;
-}
-
 static void *field_at(void *base, size_t offset)
 {
     return (char *)base + offset;
@@ -95,7 +86,7 @@ int model_parse(const struct model_row *rows, size_t count, const json_t *doc, s
                 void *out, struct fault *why)
 {
     for (size_t i = 0; i < count; i++)
-        if (!parse_row(&rows[i], value_at(doc, rows[i].path), in, out))
+        if (!parse_row(&rows[i], doc_get(doc, rows[i].path), in, out))
             return fault_set(why, FAULT_CORRUPT, "document %.*s: %s has the wrong type",
                              SLICE(json_get_slice(doc, "_id")), rows[i].path);
     return 0;

@@ -44,6 +44,18 @@ static const struct model_row rows[] = {
     ROW(DATE, struct email_doc, updated_at, "updated_at"),
 };
 
+/* what an attempt changes, besides the recipients */
+static const struct model_row progress_rows[] = {
+    ROW_LIST(struct email_doc, accepted, accepted_count, "accepted", EMAIL_RECIPIENTS_MAX),
+    ROW_LIST(struct email_doc, hard_bounces, hard_bounce_count, "hard_bounces",
+             EMAIL_RECIPIENTS_MAX),
+    ROW_LIST(struct email_doc, soft_bounces, soft_bounce_count, "soft_bounces",
+             EMAIL_RECIPIENTS_MAX),
+    ROW(JSON, struct email_doc, rejected_errors, "rejectedErrors"),
+    ROW(TEXT, struct email_doc, status, "status"),
+    ROW(INT, struct email_doc, attempts, "attempts"),
+};
+
 static const struct model_row recipient_rows[] = {
     ROW(TEXT, struct email_recipient, address, "address"),
     ROW(TEXT, struct email_recipient, notify, "notify"),
@@ -193,13 +205,11 @@ int email_list(struct store *st, const struct email_scope *scope, const struct s
 
 void email_put_progress(struct store_update *u, const struct email_doc *email)
 {
-    static const char *const changing[] = {"recipients",   "accepted",       "hard_bounces",
-                                           "soft_bounces", "rejectedErrors", "status",
-                                           "attempts"};
-    AUTO(json_release) json_t *doc = email_format(email);
+    AUTO(json_release) json_t *doc = model_format(progress_rows, COUNT(progress_rows), email);
+    const char *field;
+    json_t *value;
 
-    for (size_t i = 0; i < COUNT(changing); i++)
-        if (json_object_get(doc, changing[i]) != NULL)
-            store_set_json(u, changing[i], json_object_get(doc, changing[i]));
+    (void)json_object_set_new(doc, "recipients", format_recipients(email));
+    json_object_foreach(doc, field, value) store_set_json(u, field, value);
     store_set_date(u, "updated_at", clock_wall_ms());
 }

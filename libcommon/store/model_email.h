@@ -49,6 +49,7 @@ struct email_doc {
     bool require_tls;                /* requireTLS, RFC 8689 */
     bool is_8bit, is_smtputf8;       /* how it came in */
     struct slice blob;               /* id; empty once redacted */
+    struct slice message;            /* of email_claim: the blob's bytes, where they came along; else read the blob */
     int64_t size_bytes;
     struct slice message_id; /* messageId, without angle brackets */
     struct slice subject;    /* decoded */

@@ -22,6 +22,7 @@ int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct
                 struct deadline until, struct email_doc *out, struct fault *why)
 {
     AUTO(json_release) json_t *doc = NULL;
+    struct store_along message = {.field = "blob", .in = in};
     struct store_update *u = store_update_new(in);
     int64_t now = clock_wall_ms();
 
@@ -30,10 +31,12 @@ int email_claim(struct store *st, struct slice worker, uint64_t lease_ms, struct
     store_set_date(u, "locked_at", now);
     store_set_text(u, "lease", slice_of(object_id_new().s));
     store_set_date(u, "next_attempt_at", now + (int64_t)lease_ms);
-    if (store_find_and_modify(st, EMAILS, due_filter(in, now), oldest_due, u, STORE_ONE, until,
-                              &doc, why) < 0)
+    if (store_find_and_modify_along(st, EMAILS, due_filter(in, now), oldest_due, u, STORE_ONE, &message,
+                                    until, &doc, why) < 0 ||
+        email_parse(doc, in, out, why) < 0)
         return -1;
-    return email_parse(doc, in, out, why);
+    out->message = message.bytes;
+    return 0;
 }
 
 int email_take_back(struct store *st, struct slice worker, struct deadline until, uint64_t *count,

@@ -151,6 +151,7 @@ static void body_queue(struct scene *s)
     REQUIRE_OK(email_claim(s->st, LIT("w1"), 1000, s->in, UNTIL, &mine, &why), &why);
     CHECK_STR(sent.id, slice_of(mine.id));
     CHECK(mine.is_locked && mine.blob.n == 24 && mine.recipient_count == 2);
+    CHECK_STR(scene_is_embedded() ? "Subject: x\r\n\r\nbody" : "", mine.message);
     CHECK_STR("NEVER", mine.recipients[0].notify);
     CHECK_FAULT(FAULT_NOT_FOUND, email_claim(s->st, LIT("w2"), 1000, s->in, UNTIL, &other, &why),
                 &why);

@@ -6,42 +6,42 @@
 #include "store/models.h"
 
 static const struct store_index user_indexes[] = {
-    {{"email"}, true},
-    {{"api_token_hash"}, true},
+    {{"email"}, STORE_INDEX_UNIQUE},
+    {{"api_token_hash"}, STORE_INDEX_UNIQUE},
 };
 
 static const struct store_index domain_indexes[] = {
-    {{"name"}, true},
-    {{"verification_record"}, true},
+    {{"name"}, STORE_INDEX_UNIQUE},
+    {{"verification_record"}, STORE_INDEX_UNIQUE},
 };
 
 static const struct store_index alias_indexes[] = {
-    {{"domain", "name"}, true},
-    {{"domain", "created_at"}, false},
-    {{"user"}, false},
+    {{"domain", "name"}, STORE_INDEX_UNIQUE},
+    {{"domain", "created_at"}, STORE_INDEX},
+    {{"user"}, STORE_INDEX},
 };
 
 static const struct store_index email_indexes[] = {
-    {{"next_attempt_at"}, false},
-    {{"domain", "created_at"}, false},
-    {{"user", "created_at"}, false},
-    {{"created_at"}, false},
+    {{"next_attempt_at"}, STORE_INDEX_SPARSE},
+    {{"domain", "created_at"}, STORE_INDEX},
+    {{"user", "created_at"}, STORE_INDEX},
+    {{"created_at"}, STORE_INDEX},
 };
 
 static const struct store_index mark_indexes[] = {
-    {{"mark"}, true},
-    {{"created_at"}, false},
+    {{"mark"}, STORE_INDEX_UNIQUE},
+    {{"created_at"}, STORE_INDEX},
 };
 
 static const struct store_index key_indexes[] = {
-    {{"name"}, true},
+    {{"name"}, STORE_INDEX_UNIQUE},
 };
 
 static const struct store_index log_indexes[] = {
-    {{"domain", "created_at"}, false},
-    {{"created_at"}, false},
-    {{"msg"}, false},
-    {{"mark"}, false},
+    {{"domain", "created_at"}, STORE_INDEX},
+    {{"created_at"}, STORE_INDEX},
+    {{"msg"}, STORE_INDEX_SPARSE},
+    {{"mark"}, STORE_INDEX_SPARSE},
 };
 
 const struct store_collection models_collections[] = {

@@ -42,7 +42,7 @@ int mongo_blob_read(struct mongo *m, mongoc_client_t *client, struct store_read 
 int mongo_blob_sweep(struct mongo *m, mongoc_client_t *client, struct fault *why) MUST_CHECK;
 
 /* store_mongo_write.c */
-void mongo_write(void *engine, struct store_write *first);
+void mongo_write(void *engine, struct store_group *group);
 uint64_t mongo_reply_number(const bson_t *reply, const char *key); /* 0: not there */
 
 /* store_mongo.c */

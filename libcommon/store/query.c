@@ -257,9 +257,19 @@ json_t *doc_load(struct slice text)
     return json_loadb(text.p != NULL ? text.p : "", text.n, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
 }
 
+const json_t *doc_get(const json_t *doc, const char *path)
+{
+    struct slice rest = slice_of(path), step;
+
+    while (slice_cut(&rest, '.', &step))
+        doc = json_object_getn(doc, step.p, step.n);
+    return json_is_null(doc) ? NULL : doc;
+}
+
 int doc_dump(const json_t *doc, struct arena *in, struct slice *out, struct fault *why)
 {
-    size_t n = json_dumpb(doc, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+    char small[4096];                  /* most documents: written once, not counted first */
+    size_t n = json_dumpb(doc, small, sizeof(small), JSON_COMPACT | JSON_ENCODE_ANY);
     char *p;
 
     if (n == 0)
@@ -268,7 +278,10 @@ int doc_dump(const json_t *doc, struct arena *in, struct slice *out, struct faul
         return fault_set(why, FAULT_LIMIT, "a document of %zu bytes, at most %zu", n,
                          STORE_DOC_MAX_BYTES);
     p = arena_alloc(in, n + 1);
-    (void)json_dumpb(doc, p, n, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (n <= sizeof(small))
+        memcpy(p, small, n);
+    else
+        (void)json_dumpb(doc, p, n, JSON_COMPACT | JSON_ENCODE_ANY);
     *out = slice_make(p, n);
     return 0;
 }

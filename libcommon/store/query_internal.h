@@ -89,6 +89,8 @@ bool query_filter_is_empty(const struct store_filter *f);
 
 /* Documents we wrote may hold NULs in strings, which json_parse refuses. NULL on damage. */
 json_t *doc_load(struct slice text);
+/* What stands at a dotted path (not through arrays); borrowed. NULL: nothing, or null. */
+const json_t *doc_get(const json_t *doc, const char *path);
 /* Into `in`. FAULT_INVALID when it cannot be written as JSON, FAULT_LIMIT past
  * STORE_DOC_MAX_BYTES. */
 int doc_dump(const json_t *doc, struct arena *in, struct slice *out, struct fault *why) MUST_CHECK;

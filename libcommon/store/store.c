@@ -81,6 +81,7 @@ static void store_discard(struct store *st)
 static void init_queue(struct store *st, struct write_queue *q)
 {
     q->st = st;
+    (void)pthread_mutex_init(&q->lock, NULL);
     q->last = &q->first;
 }
 

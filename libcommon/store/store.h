@@ -28,9 +28,16 @@
 
 struct store;
 
+enum store_index_kind {
+    STORE_INDEX,
+    STORE_INDEX_UNIQUE, /* documents without the (first) field do not collide */
+    /* Most documents are without the field: the engine may leave those out, so nothing sorts by it without asking for a value. */
+    STORE_INDEX_SPARSE,
+};
+
 struct store_index {
     const char *fields[4]; /* dotted paths of single values, never arrays */
-    bool unique;           /* documents without the (first) field do not collide */
+    enum store_index_kind kind;
 };
 
 struct store_collection {
@@ -102,6 +109,17 @@ int store_find_and_modify(struct store *st, const char *collection,
                           const struct store_filter *filter, const struct store_sort *sort,
                           const struct store_update *update, unsigned flags, struct deadline until,
                           json_t **out, struct fault *why) MUST_CHECK SUSPENDS;
+/* The same for a document that names a blob: its bytes come along where the engine has them in the same trip and they are few. */
+struct store_along {
+    const char *field;  /* of the document, with the blob's id */
+    struct arena *in;
+    struct slice bytes; /* out, in `in`; none: read it with store_blob_open */
+};
+int store_find_and_modify_along(struct store *st, const char *collection,
+                                const struct store_filter *filter, const struct store_sort *sort,
+                                const struct store_update *update, unsigned flags,
+                                struct store_along *along, struct deadline until, json_t **out,
+                                struct fault *why) MUST_CHECK SUSPENDS;
 /* One, or with STORE_MANY all that match; a filter without conditions is refused. *deleted may be
  * NULL. */
 int store_delete(struct store *st, const char *collection, const struct store_filter *filter,

@@ -48,11 +48,13 @@ struct store_write {
     struct store_sort *sort;
     struct store_update *update;
     unsigned flags;
+    const char *along_field; /* MODIFY: the engine may bring the blob named there, in `along`; or NULL */
     /* results */
     int result;
     struct fault why;
     uint64_t count;
     json_t *out;
+    struct slice along; /* in `in` */
     /* of store_write.c */
     struct store_write *next;
     struct write_queue *queue;
@@ -88,13 +90,20 @@ struct store_read {
     struct slice bytes; /* BLOB */
 };
 
+/* What an engine carries out at once. */
+struct store_group {
+    struct store_write *first;
+    /* From the pool thread, once: those that have come while the engine waited for its turn. The caller appends them. NULL: none. */
+    struct store_write *(*more)(struct store_group *g);
+};
+
 struct store_driver {
     const char *name;
     bool one_writer; /* group writes; the engine answers a whole list at once */
     int (*open)(const struct store_options *options, void **engine, struct fault *why);
     void (*close)(void **engine);
-    /* Carries out the list; fills result and why of each. */
-    void (*write)(void *engine, struct store_write *first);
+    /* Carries out the group; fills result and why of each. */
+    void (*write)(void *engine, struct store_group *group);
     int (*read)(void *engine, struct store_read *r);
 };
 

@@ -1,6 +1,7 @@
 /* store_internal.h - shared by store.c, store_write.c, store_blob.c and store_log.c only. */
 #pragma once
 
+#include <pthread.h>
 #include "rt/fiber.h"
 #include "rt/offload.h"
 #include "rt/timer.h"
@@ -16,8 +17,9 @@
 /* Writes of one file that wait for the next transaction. */
 struct write_queue {
     struct store *st;
+    pthread_mutex_t lock; /* guards first and last while the engine has a group */
     struct store_write *first, **last;
-    unsigned waiting;
+    unsigned waiting; /* in the list or with the engine */
     bool is_running; /* a fiber is writing */
 };
 

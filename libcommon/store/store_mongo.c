@@ -184,7 +184,7 @@ static void describe_index(const struct store_index *index, bson_t *out)
     }
     (void)bson_append_document(out, "key", -1, &keys);
     (void)bson_append_utf8(out, "name", -1, name, -1);
-    if (index->unique) {
+    if (index->kind == STORE_INDEX_UNIQUE) {
         (void)bson_append_bool(out, "unique", -1, true);
         (void)bson_append_bool(out, "sparse", -1, true);
     }

@@ -213,12 +213,12 @@ static int write_one(struct mongo *m, mongoc_client_t *client, struct store_writ
     }
 }
 
-void mongo_write(void *engine, struct store_write *first)
+void mongo_write(void *engine, struct store_group *group)
 {
     struct mongo *m = engine;
     mongoc_client_t *client = mongoc_client_pool_pop(m->pool);
 
-    for (struct store_write *w = first; w != NULL; w = w->next)
+    for (struct store_write *w = group->first; w != NULL; w = w->next)
         w->result = write_one(m, client, w);
     mongoc_client_pool_push(m->pool, client);
 }

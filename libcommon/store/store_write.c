@@ -11,7 +11,8 @@
 struct write_trip {
     struct offload work;
     struct store *st;
-    struct store_write *first;
+    struct write_queue *queue; /* that more may be taken from; NULL: none */
+    struct store_group group;
 };
 
 struct store_write *write_new(enum store_write_kind kind)
@@ -40,7 +41,7 @@ static void run_trip(struct offload *work)
 {
     struct write_trip *trip = CONTAINER_OF(work, struct write_trip, work);
 
-    trip->st->driver->write(trip->st->engine, trip->first);
+    trip->st->driver->write(trip->st->engine, &trip->group);
 }
 
 static void finish(struct store_write *w)
@@ -53,29 +54,42 @@ static void finish(struct store_write *w)
     fiber_resume(w->waiter, 0);
 }
 
-static struct store_write *take_group(struct write_queue *q, bool one_only)
+static struct store_write *take_group(struct write_queue *q)
 {
-    struct store_write *first = q->first, *w = first;
+    struct store_write *first, *w;
     size_t bytes = 0;
     unsigned n = 1;
 
-    while (w->next != NULL && !one_only && n < GROUP_MAX && bytes < GROUP_BYTES_MAX) {
+    pthread_mutex_lock(&q->lock);
+    first = w = q->first;
+    while (w != NULL && w->next != NULL && n < GROUP_MAX && bytes < GROUP_BYTES_MAX) {
         bytes += arena_used_bytes(w->in);
         w = w->next;
         n++;
     }
-    q->first = w->next;
+    if (w != NULL) {
+        q->first = w->next;
+        w->next = NULL;
+    }
     if (q->first == NULL)
         q->last = &q->first;
-    w->next = NULL;
-    q->waiting -= n;
+    pthread_mutex_unlock(&q->lock);
     return first;
 }
 
-/* <0: nothing was tried. */
-static int carry(struct store *st, struct store_write *first, struct fault *why)
+/* While another process had the file's write lock, more has come: it shares the commit. */
+static struct store_write *take_more(struct store_group *g)
 {
-    struct write_trip trip = {.work = {.run = run_trip}, .st = st, .first = first};
+    return take_group(CONTAINER_OF(g, struct write_trip, group)->queue);
+}
+
+/* <0: nothing was tried. `queue`: where the write came from, or NULL when it goes alone. */
+static int carry(struct store *st, struct write_queue *queue, struct store_write *first, struct fault *why)
+{
+    struct write_trip trip = {.work = {.run = run_trip},
+                              .st = st,
+                              .queue = queue,
+                              .group = {.first = first, .more = queue != NULL ? take_more : NULL}};
 
     return offload_run(OFFLOAD_DB, &trip.work, DEADLINE_NEVER, why);
 }
@@ -86,14 +100,15 @@ static void run_queue(void *arg)
     struct store *st = q->st;
 
     while (q->first != NULL) {
-        struct store_write *w = take_group(q, false), *next;
+        struct store_write *w = take_group(q), *next;
         struct fault why;
-        int r = carry(st, w, &why);
+        int r = carry(st, q, w, &why);
 
         st->stats.groups++;
         for (; w != NULL; w = next) {
             next = w->next;
             st->stats.writes++;
+            q->waiting--;
             if (r < 0) {
                 w->result = r;
                 w->why = why;
@@ -112,7 +127,7 @@ static void run_single(void *arg)
     struct write_queue *q = w->queue;
     struct store *st = q->st;
 
-    if (carry(st, w, &w->why) < 0)
+    if (carry(st, NULL, w, &w->why) < 0)
         w->result = -1;
     st->stats.writes++;
     q->waiting--;
@@ -132,8 +147,10 @@ static int start_writer(struct write_queue *q, struct store_write *w, struct fau
     if (!q->is_running && fiber_start("store.write", run_queue, q, why) < 0)
         return -1;
     q->is_running = true;
+    pthread_mutex_lock(&q->lock);
     *q->last = w;
     q->last = &w->next;
+    pthread_mutex_unlock(&q->lock);
     q->waiting++;
     return 0;
 }
@@ -259,9 +276,22 @@ int store_find_and_modify(struct store *st, const char *collection,
                           const struct store_update *update, unsigned flags, struct deadline until,
                           json_t **out, struct fault *why)
 {
+    return store_find_and_modify_along(st, collection, filter, sort, update, flags, NULL, until, out, why);
+}
+
+int store_find_and_modify_along(struct store *st, const char *collection,
+                                const struct store_filter *filter, const struct store_sort *sort,
+                                const struct store_update *update, unsigned flags,
+                                struct store_along *along, struct deadline until, json_t **out,
+                                struct fault *why)
+{
     AUTO(write_free) struct store_write *w = write_new(WRITE_MODIFY);
     int r;
 
+    if (along != NULL) {
+        along->bytes = SLICE_NONE;
+        w->along_field = along->field;
+    }
     if (prepare(st, w, collection, filter, sort, flags, why) < 0 ||
         query_copy_update(update, w->in, &w->update, why) < 0)
         return -1;
@@ -270,6 +300,8 @@ int store_find_and_modify(struct store *st, const char *collection,
         return r;
     if (w->out == NULL)
         return fault_set(why, FAULT_NOT_FOUND, "no document of %s matches", collection);
+    if (w->along.n > 0)
+        along->bytes = arena_copy(along->in, w->along);
     *out = w->out;
     w->out = NULL;
     return 0;

@@ -7,7 +7,8 @@
 
 #include <unistd.h>
 
-#define ASK_EVERY_MS 100
+#define ASK_EVERY_MS    100
+#define EVENT_COUNT_MAX 1000                   /* what an event may claim; a claim that finds nothing ends it */
 
 static struct config config;
 
@@ -234,12 +235,23 @@ static void runner(UNUSED void *arg)
     }
 }
 
-static void queue_event(UNUSED void *arg, enum redis_event event, UNUSED struct slice channel, UNUSED struct slice payload)
+/* One message, where an event does not say how many. */
+static unsigned announced_by(struct slice payload)
+{
+    AUTO(json_release) json_t *event = NULL;
+    int64_t count = 1;
+
+    if (json_parse(payload, 4096, &event, NULL) == 0)
+        count = json_get_int(event, "count", 1);
+    return count < 1 ? 1 : count > EVENT_COUNT_MAX ? EVENT_COUNT_MAX : (unsigned)count;
+}
+
+static void queue_event(UNUSED void *arg, enum redis_event event, UNUSED struct slice channel, struct slice payload)
 {
     if (event == REDIS_GAP)                    /* who knows what was missed */
         bree.look = true;
     else
-        bree.announced++;
+        bree.announced += announced_by(payload);
     fiber_event_signal(&bree.wake);
 }
 

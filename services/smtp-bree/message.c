@@ -83,9 +83,14 @@ static int take(struct first_pass *p, struct slice piece, struct fault *why)
 static int read_all(struct first_pass *p, struct deadline until, struct fault *why)
 {
     AUTO(store_blob_close) struct store_reader *r = NULL;
-    struct slice piece;
+    struct slice piece = p->job->email.message;
     uint64_t size;
 
+    if (piece.n > 0) {                         /* came with the claim */
+        if (take(p, piece, why) < 0)
+            return -1;
+        return p->in_body ? 0 : fault_set(why, FAULT_CORRUPT, "message has no end of header");
+    }
     if (store_blob_open(bree.store, p->job->email.blob, until, &r, &size, why) < 0)
         return -1;
     do {

@@ -13,6 +13,7 @@
 #include "net/spool.h"
 #include "rt/listener.h"
 #include "rt/service.h"
+#include "rt/timer.h"
 #include "rt/tls.h"
 
 #define SUBMIT_LOGIN_MS   30000
@@ -40,6 +41,9 @@ struct submit {
     struct submit_config *config;
     struct store *store;
     struct redis *redis;
+    struct timer announce;                     /* of what was queued in this turn of the loop */
+    unsigned announced;
+    char announced_id[25];
     struct login *login;
     struct spool_dir *spools;
     struct tls_server *tls;

@@ -109,6 +109,29 @@ static int write_message(struct submit_mail *m, struct slice header, struct stor
     return r;
 }
 
+/* Messages that one commit made durable are announced together. Lost: the runner looks by itself, a little later. */
+static void announce_now(struct timer *t)
+{
+    struct submit *submit = t->arg;
+    char text[80];
+    struct fault ignored;
+
+    (void)snprintf(text, sizeof(text), "{\"id\":\"%s\",\"count\":%u}", submit->announced_id, submit->announced);
+    submit->announced = 0;
+    (void)redis_publish(submit->redis, LIT("queue"), slice_of(text), &ignored);
+}
+
+static void announce(struct submit *submit, const char *id)
+{
+    if (submit->redis == NULL)
+        return;
+    (void)snprintf(submit->announced_id, sizeof(submit->announced_id), "%s", id);
+    if (submit->announced++ > 0)
+        return;
+    timer_init(&submit->announce, announce_now, submit);
+    timer_start(&submit->announce, deadline_in_ms(0));
+}
+
 int submit_queue_put(struct submit_mail *m, const struct outbound_header *header,
                      struct deadline until, struct slice *id, struct fault *why)
 {
@@ -124,6 +147,6 @@ int submit_queue_put(struct submit_mail *m, const struct outbound_header *header
         email_enqueue(submit->store, &doc, &blob, until, why) < 0)
         return -1;
     *id = arena_copy(m->arena, slice_of(doc.id));
-    outbound_publish(submit->redis, m->arena, doc.id);
+    announce(submit, doc.id);
     return 0;
 }
