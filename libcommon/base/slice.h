@@ -14,7 +14,7 @@ struct slice {
 };
 
 #define SLICE_NONE   ((struct slice){ NULL, 0 })
-#define LIT(literal) ((struct slice){ (literal), sizeof(literal) - 1 })
+#define LIT(literal) ((struct slice){ "" literal "", sizeof(literal) - 1 })   /* a string literal only */
 #define SLICE(s)     (int)(s).n, (s).p            /* for "%.*s" */
 
 /* Called for each byte or token of bulk data, so here and not behind a call. */

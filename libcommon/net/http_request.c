@@ -3,6 +3,7 @@
  * Owns nothing. Called by handlers through http_server.h. Never suspends.
  */
 #include "net/http_internal.h"
+#include "rt/listener.h"
 
 struct slice http_request_header(const struct http_request *rq, struct slice name)
 {
@@ -54,6 +55,11 @@ bool http_request_has_token(const struct http_request *rq, struct slice name, st
 const struct stream_addr *http_request_peer(const struct http_request *rq)
 {
     return stream_peer(rq->conn->stream);
+}
+
+void http_know_peer(struct http_request *rq)
+{
+    listener_know_peer(rq->conn->stream);
 }
 
 bool http_request_is_tls(const struct http_request *rq)

@@ -70,6 +70,8 @@ struct slice http_request_header(const struct http_request *rq, struct slice nam
 /* Token lists like Connection or Accept-Encoding, over all headers of that name; any case; a q=0 does not count. */
 bool http_request_has_token(const struct http_request *rq, struct slice name, struct slice token);
 const struct stream_addr *http_request_peer(const struct http_request *rq);
+/* The peer has shown who it is: its connection counts among a listener's newcomers no more. */
+void http_know_peer(struct http_request *rq);
 bool http_request_is_tls(const struct http_request *rq);
 /* %XX and, when `plus`, '+' decoded; false on malformed escapes and on NUL. */
 bool http_unescape(struct arena *a, struct slice in, bool plus, struct slice *out) MUST_CHECK;

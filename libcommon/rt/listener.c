@@ -22,7 +22,7 @@
 
 #define COMPLAIN_EVERY_MS 10000
 #define REFUSALS_MAX 16 /* of one address that are told why; beyond, they are closed without a word */
-#define REFUSAL_MS 5000 /* for the handshake of who is to be refused */
+#define REFUSAL_MS 5000 /* for the handshake of who is to be refused, and for the request of a client that begins */
 
 struct listener {
     struct listener_options options;
@@ -163,11 +163,15 @@ static int shake_hands(struct listener *l, struct stream *s, struct fault *why)
 
 static void refuse(const struct listener *l, struct stream *s)
 {
+    struct slice ignored;
     struct fault why;
 
     log_event(LOG_INFO, "listener.refused", F_STR("listener", l->options.name),
               F_STR("peer", stream_peer(s)->ip),
               F_STR("because", "too many connections of unknown peers from that address"));
+    /* bytes that nobody has read at the close would end the connection with a reset, and the refusal with it */
+    if (l->options.client_begins)
+        ignore_result(stream_read_some(s, HIGH_WATER_BYTES, deadline_in_ms(REFUSAL_MS), &ignored, &why));
     if (stream_write_now(s, slice_of(l->options.newcomers_refusal), HIGH_WATER_BYTES, &why) < 0)
         stream_shutdown(s);
     stream_close(&s); /* sends it */

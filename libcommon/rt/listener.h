@@ -22,6 +22,7 @@ struct listener_options {
     unsigned newcomers_max;                    /* connections of one address (IPv6: of its /64) before listener_know_peer(); 0: any */
     const char *const *newcomers_exempt;       /* addresses that are not counted, NULL-terminated; or NULL */
     const char *newcomers_refusal;             /* what one too many reads before the end, with its CRLF */
+    bool client_begins;                        /* the protocol's client speaks first: the refusal answers it */
     uint64_t handshake_ms;                     /* time for PROXY header and TLS handshake; 0: 30 s */
     void (*accept)(struct stream *s, void *arg) SUSPENDS;   /* on a fiber of its own */
     void *arg;

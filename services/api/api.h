@@ -52,6 +52,8 @@ struct api_config {
     const char **ratelimit_allow, **ratelimit_deny, **address_allow;
     uint64_t message_bytes_max, quota_bytes;         /* SMTP_MESSAGE_MAX_SIZE; mailbox default (10 GiB) */
     bool exempt_loopback;                            /* LOGIN_EXEMPT_LOOPBACK: tests */
+    int64_t newcomers_max;
+    const char **newcomers_exempt;
     bool registration_open;                          /* API_REGISTRATION_ENABLED: POST /v1/account */
     bool sqlite_tls;
 };

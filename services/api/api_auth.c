@@ -140,6 +140,8 @@ int api_authenticate(struct api_call *c, struct fault *why)
         r = by_token(c, given.user, why);
     else
         r = by_password(c, &given, why);
+    if (r == 0)
+        http_know_peer(c->rq);
     if (r >= 0)
         why->code = FAULT_NONE;                /* answered, or none */
     return r;

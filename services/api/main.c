@@ -48,8 +48,14 @@ static const struct config_var vars[] = {
     VAR_BYTES(struct api_config, message_bytes_max, "SMTP_MESSAGE_MAX_SIZE", "50mb", "1kb", "200mb", "largest message"),
     VAR_BYTES(struct api_config, quota_bytes, "MAX_QUOTA_PER_ALIAS", "10gb", "1mb", "100tb", "quota of a mailbox, where nothing else is said"),
     VAR_BOOL(struct api_config, registration_open, "API_REGISTRATION_ENABLED", "false", "anybody may register an account, which an administrator then confirms"),
+    VAR_INT(struct api_config, newcomers_max, "API_LOGIN_CONCURRENCY", "50", "0", "100000", "connections of one address (IPv6: /64) on which nobody has shown who they are; 0: any"),
+    VAR_LIST(struct api_config, newcomers_exempt, "API_CONCURRENCY_EXEMPT", "", "addresses that API_LOGIN_CONCURRENCY does not count"),
     VAR_BOOL(struct api_config, exempt_loopback, "LOGIN_EXEMPT_LOOPBACK", "false", "wrong passwords from this machine count for nothing: tests"),
 };
+
+#define TOO_MANY "{\"statusCode\":429,\"error\":\"Too Many Requests\",\"message\":\"Too many connections from your address on which nobody has signed in.\"}"
+
+static char too_many[512];                     /* the whole answer */
 
 static bool is_loopback(const char *address)
 {
@@ -110,11 +116,15 @@ static int start(UNUSED void *arg, struct fault *why)
     struct listener_options at = {
         .name = "api", .bind_address = bind_address(), .port = config.port, .reuse_port = service_common()->workers > 1,
         .proxy_from = (const char *const *)service_common()->proxy_from, .accept = http_serve, .arg = &api.http,
+        .newcomers_max = (unsigned)config.newcomers_max, .newcomers_exempt = (const char *const *)config.newcomers_exempt,
+        .newcomers_refusal = too_many, .client_begins = true,
     };
 
     (void)mallopt(M_MMAP_THRESHOLD, (int)API_BODY_BYTES_MAX);    /* large bodies go back to the system at once, and grow without a copy */
     api.requests = metric_counter("fe_api_requests_total", "requests answered");
     api.took = metric_histogram_us("fe_api_request_seconds", "time from head to answer");
+    (void)snprintf(too_many, sizeof(too_many), "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n"
+                   "Content-Length: %zu\r\nRetry-After: 30\r\nConnection: close\r\n\r\n%s", sizeof(TOO_MANY) - 1, TOO_MANY);
     api.http = (struct http_server){ .handle = api_handle, .arg = &api, .stall_ms = config.timeout_ms < HTTP_STALL_MS ? config.timeout_ms : 0 };
     if (open_parts(why) < 0)
         return -1;

@@ -89,7 +89,7 @@ int deleted_finish_all(struct fault *why)
     while (r == 0 && (e = readdir(dir)) != NULL) {
         struct slice name = slice_of(e->d_name), alias = slice_head(name, 24);
 
-        if (name.n == 24 + sizeof(suffix) - 1 && slice_has_suffix(name, LIT(suffix)) && object_id_is_valid(alias))
+        if (name.n == 24 + sizeof(suffix) - 1 && slice_has_suffix(name, slice_of(suffix)) && object_id_is_valid(alias))
             r = deleted_finish(alias, why);
     }
     (void)closedir(dir);

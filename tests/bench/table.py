@@ -7,6 +7,7 @@ import time
 
 BULK = ("select", "login+select", "status", "fetch_", "search", "store_10k", "copy", "move", "idle_latency")
 PEERS = ("dovecot-maildir-tls", "postfix+dovecot", "postfix-relay")
+CRYPT_PEER = "dovecot-sdbox-crypt-tls"
 
 
 def is_time(bench):
@@ -62,6 +63,9 @@ def main():
             continue                                       # stands beside both of ours
         ratio = f"{(a / b if is_time(bench) else b / a):.2f}" if a and b else ""
         print(f"| {bench} | {left} | {right} | {ratio} | {'machine loaded' if bench in noisy else ''} |")
+        left, a = cell(by.get(CRYPT_PEER))
+        if a and b:
+            print(f"| {bench}, peer with mail_crypt | {left} | {right} | {a / b:.2f} | |")
 
 
 if __name__ == "__main__":

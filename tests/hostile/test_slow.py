@@ -1,5 +1,6 @@
 """test_slow.py - connections by the thousand that send a byte now and then, to every port, from several addresses: the time limits end
 them, their memory is small (KiB for each are printed), and a second client works as ever. --long: 10,000 connections, a byte a minute."""
+import base64
 import resource
 import socket
 import time
@@ -16,7 +17,7 @@ PORTS = {
     "imaps": ("IMAPS_PORT", b"\x16\x03\x01\x02\x00\x01\x00", b"\x01" + b"\x00" * 200, 45, "imap"),
     "imap": ("IMAP_STARTTLS_PORT", b"", b"a LOGIN " + b"x" * 200, 45, "imap"),
     "rpc": ("SQLITE_PORT", b"", b"GET / HTTP/1.1\r\nX: " + b"x" * 200, 1000000, "sqlite"),
-    "http": ("API_PORT", b"", b"GET / HTTP/1.1\r\nX: " + b"x" * 200, 1000000, "api"),
+    "http": ("API_PORT", b"", b"GET / HTTP/1.1\r\nX: " + b"x" * 200, 45, "api"),
 }
 ENDED_WITHIN_S = 60         # of the last connect: IMAP_LOGIN_TIMEOUT, MX_IDLE_TIMEOUT, SMTP_IDLE_TIMEOUT are 20 s here, HTTP's head 15 s, TLS 20-30 s
 
@@ -135,6 +136,36 @@ def test_one_address_cannot_take_all_places(calm, where, want):
         s.close()
     hostile.wait_until(lambda: ask(where, source).recv(3) in (b"* O", b"220"))
     for s in held:
+        s.close()
+
+
+def status_of(s, head):
+    """The status of the answer; None: the connection was ended without one."""
+    try:
+        if head:
+            s.sendall(head)
+        answer = s.recv(2000)
+    except OSError:
+        return None
+    return int(answer.split()[1]) if answer else None
+
+
+def test_one_address_cannot_take_all_places_of_the_api(calm):
+    """The same in HTTP; a connection on which somebody has signed in counts no more."""
+    token = base64.b64encode((hostile.ENV["ADMIN_TOKEN"] + ":").encode())
+    signed_in = b"GET /v1/account HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + token + b"\r\n\r\n"
+    known = [ask("API_PORT", "127.9.0.5") for _ in range(40)]
+    assert all(status_of(s, signed_in) == 200 for s in known)
+    held = [ask("API_PORT", "127.9.0.5") for _ in range(50)]
+    assert all(status_of(s, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == 200 for s in held)
+    with ask("API_PORT", "127.9.0.5") as one_more, ask("API_PORT", "127.9.0.6") as other:
+        assert status_of(one_more, b"") == 429
+        assert status_of(other, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == 200
+    assert all(status_of(s, signed_in) == 200 for s in known)
+    for s in held:
+        s.close()
+    hostile.wait_until(lambda: status_of(ask("API_PORT", "127.9.0.5"), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == 200)
+    for s in known:
         s.close()
 
 
