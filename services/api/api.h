@@ -137,7 +137,7 @@ struct api_route {
     const char *operation, *summary;                 /* "createDomain"; one sentence */
     const char *statuses;                            /* documented beside 200 and those auth and flags imply: "400 404 409" */
 };
-extern const struct api_route account_routes[], register_routes[], domain_routes[], catchall_routes[], alias_routes[], email_routes[], log_routes[], public_routes[];
+extern const struct api_route account_routes[], register_routes[], domain_routes[], member_routes[], invite_routes[], catchall_routes[], alias_routes[], email_routes[], log_routes[], public_routes[];
 extern const struct api_route *const api_route_lists[];    /* NULL ends it (api_routes.c) */
 extern const char *const api_schema_lists[];
 /* JSON Schemas of answers by name, as JSON text: {"Alias":{...},...}; each file of endpoints has its own. */

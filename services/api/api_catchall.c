@@ -11,7 +11,6 @@
 
 #define CATCHALL_MAX     10
 #define DESCRIPTION_MAX  150
-#define TRIES_MAX        4
 
 static json_t *tokens_of(const json_t *document)
 {
@@ -44,28 +43,13 @@ static int make_slot(struct api_call *c, const struct secret *password, struct s
     return account_hash_make(&alias_passwords(c)->hashing, slice_of(c->domain.id), nothing, secret_slice(password), &o, c->until, slot, why);
 }
 
-/* 1: there are too many. The document must be as it was read: two who come at once do not both get the last place. */
-static int push_slot(struct api_call *c, const json_t *slot, struct fault *why)
+/* Two who come at once do not both get the last place. */
+static int push_slot(struct api_call *c, const struct domain_now *now, struct store_update *u, const void *slot)
 {
-    for (int i = 0; i < TRIES_MAX; i++) {
-        AUTO(json_release) json_t *now = NULL;
-        struct store_filter *f = store_filter_id(c->arena, slice_of(c->domain.id));
-        struct store_update *u = store_update_new(c->arena);
-        uint64_t matched;
-
-        if (store_find_one(c->api->store, DOMAINS, f, NULL, c->until, &now, why) < 0)
-            return -1;
-        if (json_array_size(tokens_of(now)) >= CATCHALL_MAX)
-            return 1;
-        store_where_text(f, "updated_at", STORE_EQ, json_get_slice(now, "updated_at"));
-        store_push(u, "tokens", slot);
-        store_set_date(u, "updated_at", clock_wall_ms());
-        if (store_update(c->api->store, DOMAINS, f, u, STORE_ONE, c->until, &matched, why) < 0)
-            return -1;
-        if (matched > 0)
-            return 0;
-    }
-    return fault_set(why, FAULT_CONFLICT, "the domain was changed each time");
+    if (json_array_size(tokens_of(now->document)) >= CATCHALL_MAX)
+        return (void)api_refuse(c, 400, "DOMAIN_EXCEEDS_CATCHALL_PASSWORD_LIMIT"), 1;
+    store_push(u, "tokens", slot);
+    return 0;
 }
 
 /* NULL: right. *out is the caller's. */
@@ -125,10 +109,8 @@ static int create_password(struct api_call *c, struct fault *why)
         return api_refuse(c, 400, wrong);
     if (make_slot(c, password, description, &slot, why) < 0)
         return -1;
-    r = push_slot(c, slot, why);
-    if (r != 0)
-        return r < 0 ? -1 : api_refuse(c, 400, "DOMAIN_EXCEEDS_CATCHALL_PASSWORD_LIMIT");
-    directory_forget(c->api->directory);
+    if ((r = api_domain_change(c, push_slot, slot, why)) != 0)
+        return r < 0 ? -1 : 0;
     log_event(LOG_INFO, "api.catchall.made", F_ID("domain", c->domain.id), F_ID("user", c->user.id), F_SLICE("token", json_get_slice(slot, "id")));
     return reply_new(c, slot, password, description);
 }

@@ -9,6 +9,7 @@
 #include "account/domain_new.h"
 
 #define DOMAINS_PAGE_MAX 1000
+#define CHANGE_TRIES_MAX 5
 
 /* ---- one domain --------------------------------------------------------------------------------------------- */
 
@@ -197,7 +198,7 @@ json_t *api_domain_json(struct api_call *c, const struct domain_doc *d, const js
     if (in_list)
         return o;
     if (is_admin)
-        (void)json_object_set_new(o, "invites", json_array());
+        (void)json_object_set_new(o, "invites", api_invites_json(document));
     if (set_members(c, o, d, is_admin, &why) == 0)
         return o;
     json_decref(o);
@@ -215,6 +216,45 @@ int api_domain_reply(struct api_call *c, struct fault *why)
         return -1;
     o = api_domain_json(c, &d, document, false);
     return o != NULL ? api_reply_json(c, o) : fault_set(why, FAULT_UNAVAILABLE, "members or aliases of the domain");
+}
+
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
+
+static int change_once(struct api_call *c, domain_change_fn fn, const void *arg, uint64_t *matched, struct fault *why)
+{
+    AUTO(json_release) json_t *document = NULL;
+    struct store_filter *f = store_filter_id(c->arena, slice_of(c->domain.id));
+    struct store_update *u = store_update_new(c->arena);
+    int64_t now;
+    int r;
+
+    if (store_find_one(c->api->store, DOMAINS, f, NULL, c->until, &document, why) < 0 || domain_parse(document, c->arena, &c->domain, why) < 0)
+        return -1;
+    r = fn(c, &(struct domain_now){ &c->domain, document }, u, arg);
+    if (r != 0)
+        return r;
+    /* later than it was in any case: two changes in one millisecond must not look like none */
+    now = clock_wall_ms() > c->domain.updated_at ? clock_wall_ms() : c->domain.updated_at + 1;
+    store_where_text(f, "updated_at", STORE_EQ, json_get_slice(document, "updated_at"));
+    store_set_date(u, "updated_at", now);
+    return store_update(c->api->store, DOMAINS, f, u, STORE_ONE, c->until, matched, why);
+}
+
+int api_domain_change(struct api_call *c, domain_change_fn fn, const void *arg, struct fault *why)
+{
+    uint64_t matched = 0;
+
+    for (int i = 0; i < CHANGE_TRIES_MAX; i++) {
+        int r = change_once(c, fn, arg, &matched, why);
+
+        if (r != 0)
+            return r;
+        if (matched > 0) {
+            api_domain_changed(c, c->domain.id);
+            return 0;
+        }
+    }
+    return fault_set(why, FAULT_CONFLICT, "the domain was changed each time");
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */
@@ -360,7 +400,8 @@ const char domain_schemas[] =
     "\"members\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"object\",\"group\",\"user\"],\"properties\":{"
     "\"object\":{\"type\":\"string\",\"enum\":[\"member\"]},\"group\":" TEXT ",\"user\":{\"type\":\"object\",\"required\":[\"object\",\"id\",\"email\"],"
     "\"properties\":{\"object\":{\"type\":\"string\",\"enum\":[\"user\"]},\"id\":" ID ",\"email\":" TEXT "}}}}},"
-    "\"invites\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}}},"
+    "\"invites\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"required\":[\"email\",\"group\",\"expires_at\"],\"properties\":{"
+    "\"email\":" TEXT ",\"group\":" TEXT ",\"token\":" TEXT ",\"expires_at\":" TEXT "}}}}},"
     "\"CatchallPassword\":{\"type\":\"object\",\"required\":[\"id\",\"description\"],\"properties\":{\"id\":" ID ",\"description\":" TEXT "}},"
     "\"NewCatchallPassword\":{\"type\":\"object\",\"required\":[\"id\",\"username\",\"password\",\"description\"],\"properties\":{\"id\":" ID
     ",\"username\":" TEXT ",\"password\":" TEXT ",\"description\":" TEXT "}}}";

@@ -6,6 +6,8 @@ const struct api_route *const api_route_lists[] = {
     account_routes,
     register_routes,
     domain_routes,
+    invite_routes,
+    member_routes,
     catchall_routes,
     alias_routes,
     email_routes,

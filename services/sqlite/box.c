@@ -38,7 +38,7 @@ static void idle_over(struct timer *t)
     struct box *b = t->arg;
 
     if (fiber_start("box-close", idle_close, b, NULL) < 0)
-        timer_start(&b->idle, deadline_in_ms(BOX_IDLE_MS));
+        timer_start(&b->idle, deadline_in_ms(BOX_BUSY_MS));
 }
 
 /* ---- tidying: nobody waits for it ------------------------------------------------------------------- */
@@ -150,15 +150,22 @@ struct box *box_get(struct slice alias_id)
     return b;
 }
 
-static bool box_is_unused(const struct box *b)
+/* Mail on its way into the log, or in it, does not need the key: it waits for the next login. */
+static bool may_lock_up(const struct box *b)
 {
-    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && !b->pending && b->sealing == 0 && b->deleting == 0;
+    return b->sessions == NULL && b->waiting == 0 && !b->working && !b->draining && !b->tidying && b->deleting == 0;
 }
 
+static bool is_unused(const struct box *b)
+{
+    return may_lock_up(b) && b->engine == NULL && !b->pending && b->sealing == 0;
+}
+
+/* The time of an open mailbox runs from its last session: mail that keeps coming must not keep the key. */
 void box_touch(struct box *b)
 {
-    if (b->sessions == NULL)
-        timer_start(&b->idle, deadline_in_ms(BOX_IDLE_MS));
+    if (b->sessions == NULL && (b->engine == NULL || !timer_is_running(&b->idle)))
+        timer_start(&b->idle, deadline_in_ms(server.config->key_keep_ms));
 }
 
 static void box_free(struct box *b)
@@ -189,22 +196,28 @@ void box_lock_up(struct box *b)
         log_event(LOG_ERROR, "box.close_failed", F_STR("alias", b->alias_id), F_FAULT(&why));
 }
 
+static void close_again(struct box *b)
+{
+    if (b->sessions == NULL)
+        timer_start(&b->idle, deadline_in_ms(BOX_BUSY_MS));
+}
+
 static void idle_close(void *arg)
 {
     struct box *b = arg;
     struct fault why;
 
     if (fiber_mutex_lock(&b->lock, deadline_in_ms(1000), &why) < 0) {
-        box_touch(b);
+        close_again(b);
         return;
     }
-    if (box_is_unused(b))
+    if (may_lock_up(b))
         box_lock_up(b);
     fiber_mutex_unlock(&b->lock);
-    if (box_is_unused(b) && b->engine == NULL)
+    if (is_unused(b))
         box_free(b);
     else
-        box_touch(b);
+        close_again(b);
 }
 
 /* ---- opening -------------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ static const struct config_var vars[] = {
     VAR_PORT(struct config, redis_port, "REDIS_PORT", "6379", "port of Redis"),
     VAR_SECRET(struct config, redis_password, "REDIS_PASSWORD", "", "password of Redis"),
     VAR_STRING(struct config, store_uri, "STORE_URI", "", "document store: only for the log of mail that was sealed; empty: none"),
+    VAR_MS(struct config, key_keep_ms, "SQLITE_KEY_KEEP", "60s", "1s", "1h", "how long the key of a mailbox is kept after its last session has closed"),
     VAR_STRING(struct config, store_key_file, "STORE_KEY_FILE", "", "key file of the embedded store"),
 };
 

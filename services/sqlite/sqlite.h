@@ -21,7 +21,7 @@
 #include "rt/timer.h"
 
 #define SECRETS_MAX        8
-#define BOX_IDLE_MS        60000               /* a key is wiped this long after the last session has closed */
+#define BOX_BUSY_MS        1000                /* after the time was over but work was under way */
 #define TIDY_QUIET_MS      1000                /* without work on a mailbox, until it is tidied */
 #define TIDY_STEP_MS       25                  /* of one tidying step; other work comes between */
 #define TIDY_REST          9                   /* times a step's length, between steps, while other mailboxes are used */
@@ -52,6 +52,7 @@ struct config {
     uint16_t redis_port;
     struct secret *redis_password;
     const char *store_uri, *store_key_file;
+    uint64_t key_keep_ms;                      /* a key is wiped this long after the last session has closed */
 };
 
 struct server {

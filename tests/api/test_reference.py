@@ -40,8 +40,9 @@ class Shell:
 
 def test_every_example():
     _, token = new_user()
+    friend_address, friend = new_user()
     tomorrow = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)).strftime("%a, %d %b %Y %H:%M:%S +0000")
-    shell = Shell({"API_URL": ENV["API_URL"], "TOKEN": token, "DOMAIN": unique("ref") + ".test", "SENDER": "u1@bench.test", "SENDER_PASSWORD": PASSWORD,
+    shell = Shell({"API_URL": ENV["API_URL"], "TOKEN": token, "DOMAIN": unique("ref") + ".test", "FRIEND": friend, "FRIEND_ADDRESS": friend_address, "SENDER": "u1@bench.test", "SENDER_PASSWORD": PASSWORD,
                    "TOMORROW": tomorrow})
     try:
         for text, status in examples():

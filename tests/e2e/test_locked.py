@@ -6,6 +6,7 @@ import glob
 import hashlib
 import hmac
 import imaplib
+import json
 import os
 import shutil
 import signal
@@ -334,3 +335,27 @@ def test_delivery_goes_on_during_the_drain():
             eventually(count, "all 400 are there")
             sender.join()
     assert [s for s in subjects(who) if s.startswith(run)] == ["%s %d" % (run, i) for i in range(400)]
+
+
+def test_mail_that_keeps_coming_does_not_keep_the_key():
+    """The key goes some time after the last session, whatever arrives; then mail is sealed to the public key."""
+    who, run = new_mailbox(), uuid.uuid4().hex
+    end("sqlite")
+    start("sqlite", SQLITE_KEY_KEEP="2s")
+    with imap(who):
+        pass
+    alias, sent = who.split("@")[0], 0
+    with open(STATE + "/log/sqlite", encoding="utf-8", errors="replace") as log, mx() as s:
+        log.seek(0, os.SEEK_END)
+
+        def sealed_now():
+            nonlocal sent
+            s.sendmail(STRANGER, [who], mail("%s %d" % (run, sent), alias))
+            sent += 1
+            lines = [json.loads(line) for line in log.read().splitlines() if '"event":"deliver.done"' in line]
+            return [d["sealed"] for d in lines][-1:] == [True]
+        eventually(sealed_now, "the mailbox is locked")
+    assert sent > 20                           # it was open at first
+    assert [s for s in subjects(who) if s.startswith(run)] == ["%s %d" % (run, i) for i in range(sent)]
+    end("sqlite")
+    start("sqlite")
