@@ -113,27 +113,45 @@ TEST(store_embedded, keeps_nothing_readable_on_disk)
     scene_run(t, body_marker, NULL);
 }
 
+/* The documents' file as another process has it. False: the test has failed. */
+static bool other_open(struct scene *s, struct emb_file *file, struct emb_conn *c)
+{
+    struct slice key_file = arena_printf(
+        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
+    struct test *t = s->t;
+    struct fault why;
+
+    *file = (struct emb_file){.path = (char *)(uintptr_t)scene_path()};
+    *c = (struct emb_conn){0};
+    CHECK_OK(emb_key_load(key_file.p, true, &file->key, &why), &why);
+    if (file->key != NULL)
+        CHECK_OK(emb_conn_open(file, c, &why), &why);
+    return c->db != NULL;
+}
+
+static void other_close(struct emb_file *file, struct emb_conn *c)
+{
+    emb_conn_close(c);
+    secret_unref(&file->key);
+}
+
 /* Another process in the middle of a transaction: we wait for it, up to our own deadline. */
 static void body_locked(struct scene *s)
 {
     AUTO(json_release) json_t *doc = json_pack("{s:s}", "email", "x@y"), *found = NULL;
-    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
-    struct emb_conn c = {0};
+    struct emb_file other;
+    struct emb_conn c;
     struct test *t = s->t;
-    struct slice key_file = arena_printf(
-        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
     struct fault why;
 
-    REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
-    REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
+    REQUIRE(other_open(s, &other, &c));
     REQUIRE_OK(emb_exec(&c, "BEGIN IMMEDIATE", &why), &why);
     CHECK_FAULT(FAULT_TIMEOUT, store_insert(s->st, USERS, doc, deadline_in_ms(50), &why), &why);
     CHECK_OK(store_find(s->st, USERS, NULL, NULL, UNTIL, &found, &why),
              &why); /* readers do not wait */
     CHECK_INT(0, json_array_size(found));
     REQUIRE_OK(emb_exec(&c, "COMMIT", &why), &why);
-    emb_conn_close(&c);
-    secret_unref(&other.key);
+    other_close(&other, &c);
     /* given up, but not taken back: it is written now, or was already */
     CHECK_FAULT(FAULT_EXISTS, store_insert(s->st, USERS, doc, UNTIL, &why), &why);
 }
@@ -168,18 +186,15 @@ static void join_fiber(void *arg)
 static void body_joined(struct scene *s)
 {
     AUTO(json_release) json_t *found = NULL;
-    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
+    struct emb_file other;
     struct joiner joiners[JOINERS];
     struct fiber_group group;
-    struct emb_conn c = {0};
+    struct emb_conn c;
     struct test *t = s->t;
-    struct slice key_file = arena_printf(
-        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
     struct store_stats before, after;
     struct fault why;
 
-    REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
-    REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
+    REQUIRE(other_open(s, &other, &c));
     REQUIRE_OK(emb_exec(&c, "BEGIN IMMEDIATE", &why), &why);
     store_get_stats(s->st, &before);
     fiber_group_init(&group);
@@ -189,8 +204,7 @@ static void body_joined(struct scene *s)
         fiber_yield(); /* the first is with the engine, waiting for the lock, when the others come */
     }
     REQUIRE_OK(emb_exec(&c, "COMMIT", &why), &why);
-    emb_conn_close(&c);
-    secret_unref(&other.key);
+    other_close(&other, &c);
     fiber_group_join(&group);
     for (int i = 0; i < JOINERS; i++)
         CHECK_ROW(i, joiners[i].result == 0);
@@ -249,18 +263,14 @@ static void body_columns(struct scene *s)
 /* As if the store were older than the index. */
 static void body_forget_column(struct scene *s)
 {
-    struct emb_file other = {.path = (char *)(uintptr_t)scene_path()};
-    struct emb_conn c = {0};
+    struct emb_file other;
+    struct emb_conn c;
     struct test *t = s->t;
-    struct slice key_file = arena_printf(
-        s->in, "%.*s/key", (int)slice_rfind_char(slice_of(scene_path()), '/'), scene_path());
     struct fault why;
 
-    REQUIRE_OK(emb_key_load(key_file.p, true, &other.key, &why), &why);
-    REQUIRE_OK(emb_conn_open(&other, &c, &why), &why);
+    REQUIRE(other_open(s, &other, &c));
     CHECK_OK(emb_exec(&c, "DROP INDEX \"i_users_u_email\";ALTER TABLE c_users DROP COLUMN k_email", &why), &why);
-    emb_conn_close(&c);
-    secret_unref(&other.key);
+    other_close(&other, &c);
 }
 
 static void body_column_again(struct scene *s)
