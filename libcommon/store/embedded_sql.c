@@ -286,7 +286,7 @@ static int create_index(struct emb_conn *c, const char *collection, const struct
         put_column(&sql, index->fields[i]);
     }
     (void)buf_append_cstr(&sql, ")");
-    if (index->kind == STORE_INDEX_SPARSE) {
+    if (index->kind == STORE_INDEX_SPARSE && count > 0) {
         (void)buf_append_cstr(&sql, " WHERE ");
         put_column(&sql, index->fields[0]);
         (void)buf_append_cstr(&sql, " IS NOT NULL");

@@ -300,7 +300,7 @@ int store_find_and_modify_along(struct store *st, const char *collection,
         return r;
     if (w->out == NULL)
         return fault_set(why, FAULT_NOT_FOUND, "no document of %s matches", collection);
-    if (w->along.n > 0)
+    if (along != NULL && w->along.n > 0)
         along->bytes = arena_copy(along->in, w->along);
     *out = w->out;
     w->out = NULL;

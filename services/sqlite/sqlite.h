@@ -115,21 +115,21 @@ struct box {
     struct fiber_mutex lock;                   /* who holds it may use `engine` */
     struct unit *first, *last;
     unsigned waiting;
+    unsigned drain_rounds;                     /* batches taken in, ever */
+    unsigned sealing;                          /* items on their way into the sealed log */
+    unsigned deleting;                         /* no delivery, no session begins */
+    unsigned rekeying;                         /* no delivery begins */
     bool working;                              /* a fiber is running units */
     bool draining;
     bool drains_backlog;                       /* of before the login: worth a line in the log */
-    unsigned drain_rounds;                     /* batches taken in, ever */
+    bool pending, has_turn;                    /* in server.turns */
+    bool tidying;
+    bool knows_key;                            /* sealing_key is that of the mailbox: made or opened since the box is here */
     struct box *next_pending;                  /* in server.turns */
-    bool pending, has_turn;
     struct deadline drain_by;
     struct fiber_event drained;                /* a batch is in the mailbox, or the drain has ended */
-    bool tidying;
     struct timer quiet;
-    unsigned sealing;                          /* items on their way into the sealed log */
-    struct fiber_event sealed;                 /* one of them has arrived */
-    unsigned deleting;                         /* no delivery, no session begins */
-    unsigned rekeying;                         /* no delivery begins */
-    bool knows_key;                            /* sealing_key is that of the mailbox: made or opened since the box is here */
+    struct fiber_event sealed;                 /* an item has arrived in the log */
     unsigned char sealing_key[32];             /* public: mail sealed to another one could never be read */
     uint64_t quota_bytes;
     uint64_t used_bytes;                       /* while open: of its messages, after the last work on it */
