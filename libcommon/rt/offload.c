@@ -40,7 +40,7 @@ struct pool {
     }
 
 static struct pool pools[OFFLOAD_POOL_COUNT] = {
-    [OFFLOAD_DB] = POOL("db", 4),
+    [OFFLOAD_DB] = POOL("db", 5),
     [OFFLOAD_CPU] = POOL("cpu", 2),
     [OFFLOAD_FILE] = POOL("file", 2),
 };

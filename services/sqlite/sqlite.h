@@ -34,7 +34,7 @@
 #define DRAIN_AGAIN_MS     5000                /* after the disk stopped a drain */
 #define DRAIN_EVERY_MS     500                 /* while mail keeps coming, a mailbox takes in its own that often */
 #define DRAIN_CALM_MS      5                   /* without a delivery: what waits goes in */
-#define DRAINS_AT_ONCE     3                   /* of fresh mail; the fourth thread of the pool is for who looks */
+#define DRAINS_AT_ONCE     4                   /* of fresh mail; the fifth thread of the pool is for who looks */
 #define DRAIN_WAIT_MS      2000                /* at most, for whoever looks, until what was acknowledged before is there */
 #define COMPACT_EVERY_MS   60000
 #define DRAIN_ITEMS        100
