@@ -11,7 +11,7 @@
 #include "base/time.h"
 #include "mailbox/squeeze.h"
 
-#define ZSTD_LEVEL        1       /* of mail of 10 KB, 3 takes 28 % longer to save 2.5 % of the bytes */
+#define ZSTD_LEVEL        1       /* of text in blocks of 10 KB, 3 takes 28 % longer to save 2.5 % of the bytes */
 #define STAGED_LIFE_MS    (6 * 3600 * 1000LL)
 
 int engine_body_new(uint64_t size_max, struct engine_body **out, struct fault *why)

@@ -54,6 +54,7 @@ struct api_config {
     bool exempt_loopback;                            /* LOGIN_EXEMPT_LOOPBACK: tests */
     int64_t newcomers_max;
     const char **newcomers_exempt;
+    uint64_t invite_life_ms;
     bool registration_open;                          /* API_REGISTRATION_ENABLED: POST /v1/account */
     bool sqlite_tls;
 };

@@ -13,7 +13,6 @@
 #include "mail/outbound.h"
 
 #define INVITES_MAX     100
-#define INVITE_LIFE_MS  (7 * 86400000LL)
 #define TOKEN_BYTES     24
 
 static json_t *invites_of(const json_t *document)
@@ -70,7 +69,7 @@ static int add_invite(struct api_call *c, const struct domain_now *now, struct s
     (void)json_set_slice(one, "email", in->email);
     (void)json_set_slice(one, "group", in->group);
     (void)json_set_slice(one, "token", in->token);
-    (void)json_set_slice(one, "expires_at", slice_of(date_format_iso(clock_wall_ms() + INVITE_LIFE_MS).s));
+    (void)json_set_slice(one, "expires_at", slice_of(date_format_iso(clock_wall_ms() + (int64_t)c->api->config->invite_life_ms).s));
     (void)json_array_append_new(list, one);
     store_set_json(u, "invites", list);
     i = json_array_size(list);
@@ -87,11 +86,11 @@ static struct slice words(struct api_call *c, const struct invitation *in)
 {
     return arena_printf(c->arena,
         "%.*s invites you to %s the domain %.*s.\r\n\r\n"
-        "To accept, call this address with the API token of your account (%.*s) within seven days:\r\n\r\n"
+        "To accept, call this address with the API token of your account (%.*s) before %s:\r\n\r\n"
         "    curl -u YOUR_TOKEN: %s/v1/domains/%s/invites/%.*s\r\n\r\n"
         "If you did not expect this, you need not do anything.\r\n",
         SLICE(c->user.email), slice_equal(in->group, LIT("admin")) ? "administer" : "have addresses on", SLICE(c->domain.name), SLICE(in->email),
-        c->api->config->api_url, c->domain.id, SLICE(in->token));
+        date_format_rfc5322(clock_wall_ms() + (int64_t)c->api->config->invite_life_ms).s, c->api->config->api_url, c->domain.id, SLICE(in->token));
 }
 
 static int write_mail(struct api_call *c, const struct invitation *in, struct email_doc *doc, struct store_blob *blob, struct fault *why)
@@ -99,7 +98,7 @@ static int write_mail(struct api_call *c, const struct invitation *in, struct em
     struct slice host = c->domain.has_smtp ? c->domain.name : slice_of(c->api->config->web_host), header;
     struct compose_header automatic = { LIT("Auto-Submitted"), LIT("auto-generated") };
     struct compose m = {
-        .subject = doc->subject, .date = slice_of(date_format_rfc5322(doc->date).s), .text = words(c, in), .headers = &automatic, .header_count = 1,
+        .subject = doc->subject, .text = words(c, in), .headers = &automatic, .header_count = 1,
         .message_id = arena_printf(c->arena, "<%.*s>", SLICE(doc->message_id)),
     };
 
@@ -132,13 +131,17 @@ static int send_mail(struct api_call *c, const struct invitation *in, struct fau
     return 0;
 }
 
+static int pull_invite(UNUSED struct api_call *c, UNUSED const struct domain_now *now, struct store_update *u, const void *arg)
+{
+    const struct slice *email = arg;
+
+    store_pull_where(u, "invites", "email", *email);
+    return 0;
+}
+
 static int drop_invite(struct api_call *c, struct slice email, struct fault *why)
 {
-    struct store_update *u = store_update_new(c->arena);
-
-    store_pull_where(u, "invites", "email", email);
-    store_set_date(u, "updated_at", clock_wall_ms());
-    return store_update(c->api->store, DOMAINS, store_filter_id(c->arena, slice_of(c->domain.id)), u, STORE_ONE, c->until, NULL, why);
+    return api_domain_change(c, pull_invite, &email, why);
 }
 
 /* 1: refused and answered. */
@@ -218,42 +221,43 @@ static int reply_joined(struct api_call *c, const char *form, struct slice group
     return api_reply_text(c, arena_printf(c->arena, "%s %.*s as %s.", form, SLICE(c->domain.name), slice_equal(group, LIT("admin")) ? "an administrator" : "a user"));
 }
 
-/* Becomes a member and uses the invitation up, in one change of one document. 0: it was not there any more. */
-static int join(struct api_call *c, const json_t *invite, uint64_t *matched, struct fault *why)
+/* How an invitation is looked for, and what was found. */
+struct taking { struct slice token; struct slice group; };   /* no token: by the caller's address */
+
+/* Becomes a member and uses the invitation up, in one change of one document. */
+static int join(struct api_call *c, const struct domain_now *now, struct store_update *u, const void *arg)
 {
+    struct taking *t = (struct taking *)(uintptr_t)arg;
+    const json_t *invite = t->token.n > 0 ? invite_with_token(now->document, t->token) : invite_of(now->document, c->user.email);
+    const struct domain_member *me = domain_find_member(now->domain, slice_of(c->user.id));
     AUTO(json_release) json_t *member = json_pack("{s:s}", "user", c->user.id);
-    struct store_filter *f = store_filter_id(c->arena, slice_of(c->domain.id));
-    struct store_update *u = store_update_new(c->arena);
-
-    (void)json_set_slice(member, "group", json_get_slice(invite, "group"));
-    store_where_text(f, "invites.token", STORE_EQ, json_get_slice(invite, "token"));
-    store_where_text(f, "members.user", STORE_NE, slice_of(c->user.id));
-    store_push(u, "members", member);
-    store_pull_where(u, "invites", "token", json_get_slice(invite, "token"));
-    store_set_date(u, "updated_at", clock_wall_ms());
-    return store_update(c->api->store, DOMAINS, f, u, STORE_ONE, c->until, matched, why);
-}
-
-static int take_up(struct api_call *c, const json_t *invite, struct fault *why)
-{
-    const struct domain_member *me = domain_find_member(&c->domain, slice_of(c->user.id));
-    uint64_t matched = 0;
 
     if (me != NULL)
-        return reply_joined(c, "You belong already to", me->is_admin ? LIT("admin") : LIT("user"));
+        return (void)reply_joined(c, "You belong already to", me->is_admin ? LIT("admin") : LIT("user")), 1;
     if (invite == NULL)
-        return api_refuse(c, 404, "INVITE_DOES_NOT_EXIST");
+        return (void)api_refuse(c, 404, "INVITE_DOES_NOT_EXIST"), 1;
     if (is_expired(invite))
-        return api_refuse(c, 410, "INVITE_EXPIRED");
+        return (void)api_refuse(c, 410, "INVITE_EXPIRED"), 1;
     if (!slice_equal(json_get_slice(invite, "email"), c->user.email))
-        return api_refuse(c, 403, "INVITE_WRONG_ACCOUNT");
-    if (join(c, invite, &matched, why) < 0)
-        return -1;
-    if (matched == 0)                          /* taken back, or taken up, at the same moment */
-        return api_refuse(c, 404, "INVITE_DOES_NOT_EXIST");
-    api_domain_changed(c, c->domain.id);
-    log_event(LOG_INFO, "api.invite.taken", F_ID("domain", c->domain.id), F_ID("user", c->user.id), F_SLICE("group", json_get_slice(invite, "group")));
-    return reply_joined(c, "You have joined", json_get_slice(invite, "group"));
+        return (void)api_refuse(c, 403, "INVITE_WRONG_ACCOUNT"), 1;
+    if (now->domain->member_count >= DOMAIN_MEMBERS_MAX)
+        return (void)api_refuse(c, 400, "TOO_MANY_MEMBERS"), 1;
+    t->group = arena_copy(c->arena, json_get_slice(invite, "group"));
+    (void)json_set_slice(member, "group", t->group);
+    store_push(u, "members", member);
+    store_pull_where(u, "invites", "email", c->user.email);
+    return 0;
+}
+
+static int take_up(struct api_call *c, struct slice token, struct fault *why)
+{
+    struct taking t = { token, SLICE_NONE };
+    int r = api_domain_change(c, join, &t, why);
+
+    if (r != 0)
+        return r < 0 ? -1 : 0;
+    log_event(LOG_INFO, "api.invite.taken", F_ID("domain", c->domain.id), F_ID("user", c->user.id), F_SLICE("group", t.group));
+    return reply_joined(c, "You have joined", t.group);
 }
 
 /* The caller is no member yet, so the domain is not looked for in the usual way; and no stranger learns which domains there are. */
@@ -274,14 +278,14 @@ static int take_up_by_token(struct api_call *c, struct fault *why)
 {
     int r = find_invited(c, why);
 
-    return r != 0 ? (r < 0 ? -1 : 0) : take_up(c, invite_with_token(c->domain_document, c->params[1]), why);
+    return r != 0 ? (r < 0 ? -1 : 0) : take_up(c, c->params[1], why);
 }
 
 static int take_up_by_address(struct api_call *c, struct fault *why)
 {
     int r = find_invited(c, why);
 
-    return r != 0 ? (r < 0 ? -1 : 0) : take_up(c, invite_of(c->domain_document, c->user.email), why);
+    return r != 0 ? (r < 0 ? -1 : 0) : take_up(c, SLICE_NONE, why);
 }
 
 static const struct api_param create_params[] = {
@@ -297,12 +301,12 @@ static const struct api_param delete_params[] = {
 const struct api_route invite_routes[] = {
     { .method = "POST", .path = "/v1/domains/:domain_id/invites", .auth = API_TOKEN, .flags = API_DOMAIN | API_DOMAIN_ADMIN, .per_day = 50,
       .handle = create_invite, .params = create_params, .answer = "Domain", .operation = "createInvite", .statuses = "409",
-      .summary = "Invites somebody by mail; the invitation is good for seven days." },
+      .summary = "Invites somebody by mail; the invitation is good for some days (API_INVITE_LIFE)." },
     { .method = "GET", .path = "/v1/domains/:domain_id/invites", .auth = API_TOKEN, .handle = take_up_by_address, .answer = "text",
-      .operation = "acceptInviteByAddress", .statuses = "403 404 410", .summary = "Takes up the invitation for your address. The domain is named by its id." },
+      .operation = "acceptInviteByAddress", .statuses = "400 403 404 409 410", .summary = "Takes up the invitation for your address. The domain is named by its id." },
     { .method = "GET", .path = "/v1/domains/:domain_id/invites/:token", .auth = API_TOKEN, .handle = take_up_by_token, .answer = "text",
-      .operation = "acceptInvite", .statuses = "403 404 410", .summary = "Takes up an invitation. The domain is named by its id." },
+      .operation = "acceptInvite", .statuses = "400 403 404 409 410", .summary = "Takes up an invitation. The domain is named by its id." },
     { .method = "DELETE", .path = "/v1/domains/:domain_id/invites", .auth = API_TOKEN, .flags = API_DOMAIN | API_DOMAIN_ADMIN, .handle = delete_invite,
-      .params = delete_params, .answer = "Domain", .operation = "deleteInvite", .summary = "Takes an invitation back, if there is one." },
+      .params = delete_params, .answer = "Domain", .operation = "deleteInvite", .statuses = "409", .summary = "Takes an invitation back, if there is one." },
     { .path = NULL },
 };

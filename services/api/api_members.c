@@ -27,10 +27,12 @@ static const struct domain_member *other_admin(const struct api_call *c, const s
     return found;
 }
 
-/* 0: the member may have another role, or go; 1: refused and answered. */
-static int check_leaving(struct api_call *c, const struct domain_doc *d, struct slice user, bool stays_admin)
+enum member_then { MEMBER_ADMIN, MEMBER_NO_ADMIN };
+
+/* 0: the member may become that, or go; 1: refused and answered. */
+static int check_leaving(struct api_call *c, const struct domain_doc *d, struct slice user, enum member_then then)
 {
-    bool left_alone = d->member_count < 2 || (!stays_admin && other_admin(c, d, user) == NULL);
+    bool left_alone = d->member_count < 2 || (then == MEMBER_NO_ADMIN && other_admin(c, d, user) == NULL);
 
     if (domain_find_member(d, user) == NULL)
         return (void)api_refuse(c, 404, "INVALID_USER"), 1;
@@ -108,7 +110,7 @@ static int set_role(struct api_call *c, const struct domain_now *now, struct sto
     const struct role *role = arg;
     AUTO(json_release) json_t *group = json_string(role->group);
 
-    if (check_leaving(c, now->domain, role->user, strcmp(role->group, "admin") == 0) != 0)
+    if (check_leaving(c, now->domain, role->user, strcmp(role->group, "admin") == 0 ? MEMBER_ADMIN : MEMBER_NO_ADMIN) != 0)
         return 1;
     store_set_element(u, "members", "user", role->user, "group", group);
     return 0;
@@ -138,32 +140,27 @@ static int take_out(struct api_call *c, const struct domain_now *now, struct sto
 {
     const struct slice *user = arg;
 
-    if (check_leaving(c, now->domain, *user, false) != 0)
+    if (check_leaving(c, now->domain, *user, MEMBER_NO_ADMIN) != 0)
         return 1;
     store_pull_where(u, "members", "user", *user);
     return 0;
 }
 
-/* Before the member goes, so that a call that is cut off can be made again; and after, for what was made meanwhile. */
-static int settle_aliases(struct api_call *c, struct slice user, struct fault *why)
-{
-    if (slice_equal(user, slice_of(c->user.id)))
-        return each_alias(c, user, delete_alias, NULL, why);
-    return each_alias(c, user, give, c->user.id, why);
-}
 
 static int delete_member(struct api_call *c, struct fault *why)
 {
     struct slice user = c->params[1];
+    bool leaves = slice_equal(user, slice_of(c->user.id));
     int r;
 
-    if (check_leaving(c, &c->domain, user, false) != 0)
+    if (check_leaving(c, &c->domain, user, MEMBER_NO_ADMIN) != 0)
         return 0;
-    if (settle_aliases(c, user, why) < 0)
+    /* given before the member goes, so that a call that is cut off can be made again; nothing is deleted before it is certain that they go */
+    if (!leaves && each_alias(c, user, give, c->user.id, why) < 0)
         return -1;
     if ((r = api_domain_change(c, take_out, &user, why)) != 0)
         return r < 0 ? -1 : 0;
-    if (settle_aliases(c, user, why) < 0)
+    if (each_alias(c, user, leaves ? delete_alias : give, c->user.id, why) < 0)     /* of others: what was made meanwhile */
         return -1;
     log_event(LOG_INFO, "api.member.gone", F_ID("domain", c->domain.id), F_ID("user", c->user.id), F_SLICE("member", user));
     return api_domain_reply(c, why);

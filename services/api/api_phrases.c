@@ -125,6 +125,7 @@ static const struct { const char *key, *text; } phrases[] = {
     { "TOO_MANY_FAILURES", "Too many wrong passwords from this address. Please try again in an hour." },
     { "TOO_MANY_FILES", "A message can have one file as attachment and fifty as attachments, a hundred parts in all." },
     { "TOO_MANY_INVITES", "There are 100 invitations for this domain already. Take some back first." },
+    { "TOO_MANY_MEMBERS", "This domain has as many members as it can have." },
     { "TOO_MANY_LABELS", "An alias has at most 100 labels." },
     { "UNAVAILABLE", "A part of the server is not available at the moment. Please try again shortly." },
     { "UNEXPECTED_FILE", "Files are taken as attachment or attachments only." },

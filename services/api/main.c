@@ -47,6 +47,7 @@ static const struct config_var vars[] = {
     VAR_INT(struct api_config, forwarded_max, "MAX_FORWARDED_ADDRESSES", "10", "1", "1000", "recipients of one alias, where its domain says nothing else"),
     VAR_BYTES(struct api_config, message_bytes_max, "SMTP_MESSAGE_MAX_SIZE", "50mb", "1kb", "200mb", "largest message"),
     VAR_BYTES(struct api_config, quota_bytes, "MAX_QUOTA_PER_ALIAS", "10gb", "1mb", "100tb", "quota of a mailbox, where nothing else is said"),
+    VAR_MS(struct api_config, invite_life_ms, "API_INVITE_LIFE", "7d", "1s", "90d", "how long an invitation into a domain is good for"),
     VAR_BOOL(struct api_config, registration_open, "API_REGISTRATION_ENABLED", "false", "anybody may register an account, which an administrator then confirms"),
     VAR_INT(struct api_config, newcomers_max, "API_LOGIN_CONCURRENCY", "50", "0", "100000", "connections of one address (IPv6: /64) on which nobody has shown who they are; 0: any"),
     VAR_LIST(struct api_config, newcomers_exempt, "API_CONCURRENCY_EXEMPT", "", "addresses that API_LOGIN_CONCURRENCY does not count"),

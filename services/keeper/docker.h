@@ -22,7 +22,7 @@ struct docker {
 void docker_init(struct docker *d, const char *socket_path);
 void docker_close(struct docker *d);   /* the stream of events, if it is open */
 
-/* One request, its body read and dropped; the HTTP status. */
+/* One request; the HTTP status. The body is not read: Docker answers when all is done. */
 int docker_ask(const char *socket_path, const char *method, const char *path, unsigned *status, struct fault *why) MUST_CHECK;
 /* A name Compose could have given: letters, digits, - and _. */
 bool docker_is_project(struct slice name);

@@ -1,4 +1,5 @@
 """Members of a domain and invitations into it: who may, who gets in, whose the aliases are afterwards."""
+import datetime
 import email
 import queue
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from aiosmtpd.controller import Controller
 
 from rest import ENV, api, fectl, new_domain, new_mailbox, new_user, unique
 from test_domains import wait_for
+from test_limits import Server
 
 
 def at(name, more=""):
@@ -132,6 +134,35 @@ def test_many_at_once_send_one(owner, mine):
     assert len(get(mine, owner[1])["invites"]) == 1
 
 
+def test_an_old_invitation(owner, mine):
+    """410; and it is in nobody's way."""
+    address, friend = new_user()
+    server = Server(API_INVITE_LIFE="1s", API_RATELIMIT_MAX="100000")
+    try:
+        got = api("POST", at(mine, "/invites"), token=owner[1], json={"email": address, "group": "user"}, port=server.port)
+        assert got.status == 200, got
+    finally:
+        server.end()
+    ends = datetime.datetime.fromisoformat(got.json["invites"][0]["expires_at"].replace("Z", "+00:00"))
+    wait_for(lambda: datetime.datetime.now(datetime.timezone.utc) > ends)
+    for path in ("/invites", "/invites/" + token_for(mine, owner[1], address)):
+        assert api("GET", at(got.json["id"], path), token=friend).status == 410
+    assert [m["group"] for m in get(mine, owner[1])["members"]] == ["admin"]
+    invite(mine, owner[1], address)
+    assert len(get(mine, owner[1])["invites"]) == 1
+    assert api("GET", at(got.json["id"], "/invites"), token=friend).status == 200
+
+
+def test_not_more_than_a_hundred():
+    address, token = new_user(admin=True)                                               # no limit of calls a day
+    name = new_domain(address)
+    for i in range(100):
+        invite(name, token, "n%d@people.test" % i)
+    got = api("POST", at(name, "/invites"), token=token, json={"email": "one-more@people.test", "group": "user"})
+    assert got.status == 400 and "100" in got.json["message"]
+    assert len(get(name, token)["invites"]) == 100
+
+
 # ---- roles --------------------------------------------------------------------------------------------------------------------
 
 def test_roles(owner, mine):
@@ -152,7 +183,9 @@ def test_an_admin_stays(owner, mine):
     assert api("DELETE", at(mine, "/members/" + me), token=owner[1]).status == 404
     add_member(mine, new_user()[0])
     assert put("user") == 404 and put("admin") == 200                                   # nobody else is an admin
+    assert api("POST", at(mine, "/aliases"), token=owner[1], json={"name": "jane", "recipients": ["r@outside.test"]}).status == 200
     assert api("DELETE", at(mine, "/members/" + me), token=owner[1]).status == 404
+    assert owner_of(mine, "jane", owner[1]) == owner[0]                                 # what is refused deletes nothing
     assert get(mine, owner[1])["group"] == "admin"
 
 
